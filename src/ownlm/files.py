@@ -1,0 +1,184 @@
+"""Writing that survives a crash: whole files or none, hashed, on disk before they are named.
+
+Everything ownlm must not lose goes through here. The rules: write beside the target, flush
+to the device, then rename; a folder gets its manifest last and its final name after that.
+So a reader sees the old state or the new one, never a mixture.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ownlm.errors import DiskError
+
+MANIFEST = "manifest.json"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` at once; a crash leaves the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by UTF-8 `text` at once."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by indented JSON at once."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sync_file(path: Path) -> None:
+    """Make a file that another library wrote durable."""
+    with disk_errors(path), open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable; where the system has no such call, do nothing."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def publish_folder(final: Path, fill: Callable[[Path], None]) -> None:
+    """Create folder `final` in one step: `fill` writes into a hidden sibling, which is renamed.
+
+    A manifest with the size and SHA-256 of every file is written last. A folder without a
+    valid manifest was never finished.
+    """
+    partial = final.with_name(f".{final.name}.partial")
+    with disk_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        fill(partial)
+        for path in sorted(p for p in partial.rglob("*") if p.is_file()):
+            sync_file(path)
+        write_json(partial / MANIFEST, folder_manifest(partial))
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(partial, final)
+        sync_folder(final.parent)
+
+
+def folder_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file below `folder`, by relative name."""
+    return {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+def folder_faults(folder: Path) -> list[str]:
+    """What is wrong with a published folder, one sentence a file; empty when all is well."""
+    manifest = folder / MANIFEST
+    try:
+        expected = json.loads(manifest.read_text(encoding="utf-8"))
+        entries = {name: (int(e["bytes"]), str(e["sha256"])) for name, e in expected.items()}
+    except FileNotFoundError:
+        return [f"{manifest}: missing, the folder was never finished"]
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        return [f"{manifest}: cannot be read ({type(error).__name__})"]
+    faults = []
+    for name, (size, digest) in entries.items():
+        path = folder / name
+        if not path.is_file():
+            faults.append(f"{path}: missing")
+        elif path.stat().st_size != size:
+            faults.append(f"{path}: {path.stat().st_size} bytes, expected {size}")
+        elif (found := sha256(path)) != digest:
+            faults.append(f"{path}: sha256 {found[:16]}…, expected {digest[:16]}…")
+    return faults
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Refuse early when `needed` bytes will not fit; DiskError states both numbers."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise DiskError(
+            f"needs {readable(needed)}, {readable(free)} free",
+            where=str(folder),
+            next_command="free some room, or choose another place with --out",
+        )
+
+
+def require_writable(folder: Path) -> None:
+    """Create `folder` and prove that a file can be written there, before any work is done."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write-test"
+        probe.write_bytes(b"")
+        probe.unlink()
+
+
+def readable(count: float) -> str:
+    """Bytes for people: 1536 -> '1.5 KB'."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TB"
+
+
+_DISK_TROUBLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EIO,
+}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write into a DiskError with the free space."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            raise
+        place = next((p for p in (path, *path.parents) if p.is_dir()), Path("/"))
+        free = shutil.disk_usage(place).free
+        raise DiskError(
+            f"cannot write: {error.strerror} ({readable(free)} free)",
+            where=str(error.filename or path),
+            kept="what was published before this write",
+            next_command="free some room or choose another place with --out, then --resume",
+        ) from error
