@@ -1,0 +1,1 @@
+"""Named complete runs: configurations, and the jobs that carry them out."""
