@@ -1,0 +1,118 @@
+"""Command lines to configurations, through tyro: what is typed wins over `default`.
+
+Anything that cannot be understood becomes a ConfigError of one or a few plain lines that name
+the nearest option, in the same form as for YAML files.
+"""
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+import pydantic
+import tyro
+
+from ownlm.config import nearest
+from ownlm.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def parse(
+    kind: type[T],
+    args: Sequence[str],
+    *,
+    prog: str,
+    default: T | None = None,
+    description: str | None = None,
+) -> T:
+    """Build a `kind` (dataclass or Config) from `args` laid over `default`.
+
+    `--help` prints and leaves with SystemExit(0). Raises ConfigError for an unknown option,
+    a value of the wrong type or out of range, and a missing argument.
+    """
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    with _refusals(lambda: _known_options(kind, prog, default), prog):
+        value, unknown = tyro.cli(
+            kind, args=args, prog=prog, description=description, return_unknown_args=True, **given
+        )
+    if unknown:
+        raise _unknown(unknown, _known_options(kind, prog, default), prog)
+    return cast(T, value)
+
+
+def value_of(args: Sequence[str], option: str) -> str | None:
+    """The value typed for `option` before all is parsed: `--config x` or `--config=x`."""
+    for index, word in enumerate(args):
+        if word == option and index + 1 < len(args):
+            return args[index + 1]
+        if word.startswith(option + "="):
+            return word.partition("=")[2]
+    return None
+
+
+@contextlib.contextmanager
+def _refusals(known: Callable[[], list[str]], prog: str) -> Iterator[None]:
+    """Turn tyro's boxed message and exit code 2 into a ConfigError."""
+    caught = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(caught):
+            yield
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+        cause = _validation_error(leaving)
+        what = _explain(cause, known()) if cause else _unboxed(caught.getvalue())
+        raise ConfigError(what, next_command=f"{prog} --help") from None
+    sys.stderr.write(caught.getvalue())
+
+
+def _validation_error(error: BaseException | None) -> pydantic.ValidationError | None:
+    while error is not None and not isinstance(error, pydantic.ValidationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _explain(error: pydantic.ValidationError, known: list[str]) -> str:
+    """Every fault by the option that sets it; the error itself knows only the innermost name."""
+    faults = []
+    for fault in error.errors():
+        name = str(fault["loc"][0]).replace("_", "-") if fault["loc"] else ""
+        options = [option for option in known if option.endswith((f".{name}", f"--{name}"))]
+        subject = " or ".join(options) if name and options else name or error.title
+        faults.append(f"{subject}: {fault['msg'].lower()} (got {fault['input']!r})")
+    return "; ".join(faults)
+
+
+def _unboxed(text: str) -> str:
+    """The sentences of a box drawn with line characters, up to its first rule."""
+    words: list[str] = []
+    for line in text.splitlines():
+        inner = line.strip().strip("│").strip()
+        if line.startswith(("╭", "╰")) or not inner:
+            continue
+        if set(inner) <= {"─"}:
+            break
+        words.append(inner)
+    return " ".join(words)
+
+
+def _unknown(words: list[str], known: list[str], prog: str) -> ConfigError:
+    faults = []
+    for word in words:
+        option = word.partition("=")[0]
+        if not option.startswith("-"):
+            continue
+        guess = nearest(option.replace("_", "-"), known)
+        faults.append(f"unknown option {option}" + (f", nearest is {guess}" if guess else ""))
+    if not faults:
+        faults = [f"one argument too many: {word!r}" for word in words]
+    return ConfigError("; ".join(faults), next_command=f"{prog} --help")
+
+
+def _known_options(kind: Any, prog: str, default: Any) -> list[str]:
+    """Every option of `kind` as it is typed, aliases too."""
+    given = {} if default is None else {"default": default}
+    parser = tyro.extras.get_parser(kind, prog=prog, **given)
+    return sorted({name for action in parser._actions for name in action.option_strings})

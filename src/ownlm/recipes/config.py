@@ -1,0 +1,34 @@
+"""The complete configuration of a run: what recipes return, and recipe.yaml records."""
+
+from ownlm.config import Config
+from ownlm.data.config import DataConfig
+from ownlm.models.config import ModelConfig
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
+
+
+class SampleConfig(Config):
+    """What the model is asked to write while it trains, for samples.md."""
+
+    prompt: str = ""
+    """Text to continue; empty: the model starts a document of its own."""
+    tokens: int = 200
+    """Tokens to write a sample."""
+    temperature: float = 0.8
+    """0 always takes the likeliest token; 1 follows the model's own probabilities."""
+
+
+class RunConfig(Config):
+    """Everything that decides a run; equal configurations and data give equal models."""
+
+    recipe: str = ""
+    """Name of the recipe that the values started from."""
+    out: str = ""
+    """Folder of the run; empty: runs/ and the recipe's name."""
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    train: TrainConfig
+    sample: SampleConfig = SampleConfig()
