@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by indented JSON at once."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, _json_text(value))
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def sync_file(path: Path) -> None:
@@ -60,6 +65,20 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def _sync_tree(folder: Path) -> None:
+    """Make every file below `folder`, and every name, durable."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            sync_file(path)
+    sync_folder(folder)
+
+
+def _hidden(path: Path, role: str) -> Path:
+    return path.with_name(f".{path.name}.{role}")
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, read in pieces."""
     with open(path, "rb") as file:
@@ -70,21 +89,52 @@ def publish_folder(final: Path, fill: Callable[[Path], None]) -> None:
     """Create folder `final` in one step: `fill` writes into a hidden sibling, which is renamed.
 
     A manifest with the size and SHA-256 of every file is written last. A folder without a
-    valid manifest was never finished.
+    valid manifest was never finished. An older `final` is moved aside, not deleted, until the
+    new one has its name: after a crash between the two renames `recover_folder` puts it back.
     """
-    partial = final.with_name(f".{final.name}.partial")
+    partial, aside = _hidden(final, "partial"), _hidden(final, "replaced")
     with disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(final)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         fill(partial)
-        for path in sorted(p for p in partial.rglob("*") if p.is_file()):
-            sync_file(path)
+        _sync_tree(partial)
         write_json(partial / MANIFEST, folder_manifest(partial))
         if final.exists():
-            shutil.rmtree(final)
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(final, aside)
         os.replace(partial, final)
         sync_folder(final.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover_folder(final: Path) -> None:
+    """Give `final` its name back if a crash fell between the two renames of its replacement."""
+    aside = _hidden(final, "replaced")
+    if aside.is_dir() and not final.exists():
+        with disk_errors(final):
+            os.replace(aside, final)
+            sync_folder(final.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a published folder: hidden first, so that a crash never leaves half of one."""
+    doomed = _hidden(folder, "removed")
+    with disk_errors(folder):
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.replace(folder, doomed)
+        sync_folder(folder.parent)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def sweep_folder(parent: Path) -> None:
+    """Clear what crashes left hidden in `parent`: unfinished folders and half-deleted ones."""
+    for left in sorted(parent.glob(".*")):
+        if left.suffix == ".replaced":
+            recover_folder(left.with_name(left.stem[1:]))
+        if left.suffix in {".partial", ".replaced", ".removed"}:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def folder_manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,21 +145,26 @@ def folder_manifest(folder: Path) -> dict[str, dict[str, Any]]:
             "sha256": sha256(path),
         }
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != folder / MANIFEST
     }
 
 
 def folder_faults(folder: Path) -> list[str]:
-    """What is wrong with a published folder, one sentence a file; empty when all is well."""
+    """What is wrong with a published folder, one sentence a file; empty when all is well.
+
+    Every bit counts, the manifest's own too: its values are compared with the files, and the
+    rest of its text follows from its values. Files it does not name are left alone.
+    """
     manifest = folder / MANIFEST
     try:
-        expected = json.loads(manifest.read_text(encoding="utf-8"))
+        text = manifest.read_text(encoding="utf-8")
+        expected = json.loads(text)
         entries = {name: (int(e["bytes"]), str(e["sha256"])) for name, e in expected.items()}
     except FileNotFoundError:
         return [f"{manifest}: missing, the folder was never finished"]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         return [f"{manifest}: cannot be read ({type(error).__name__})"]
-    faults = []
+    faults = [] if text == _json_text(expected) else [f"{manifest}: changed since it was written"]
     for name, (size, digest) in entries.items():
         path = folder / name
         if not path.is_file():
@@ -129,7 +184,7 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise DiskError(
-            f"needs {readable(needed)}, {readable(free)} free",
+            f"needs {_exact(needed)}, {_exact(free)} free",
             where=str(folder),
             next_command="free some room, or choose another place with --out",
         )
@@ -153,6 +208,10 @@ def readable(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def _exact(count: int) -> str:
+    return f"{count:,} bytes ({readable(count)})"
+
+
 _DISK_TROUBLE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -161,24 +220,38 @@ _DISK_TROUBLE = {
     errno.EACCES,
     errno.EPERM,
     errno.ENOTDIR,
+    errno.EISDIR,
     errno.EEXIST,
+    errno.ENAMETOOLONG,
     errno.EIO,
 }
 
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write into a DiskError with the free space."""
+    """Turn the system's refusals to write into a DiskError with the free space.
+
+    Libraries written in Rust (safetensors, tokenizers) raise classes of their own that carry
+    the system's number in the text, as in "No space left on device (os error 28)".
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _DISK_TROUBLE:
+    except DiskError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else _system_number(error)
+        if number not in _DISK_TROUBLE:
             raise
         place = next((p for p in (path, *path.parents) if p.is_dir()), Path("/"))
         free = shutil.disk_usage(place).free
         raise DiskError(
-            f"cannot write: {error.strerror} ({readable(free)} free)",
-            where=str(error.filename or path),
+            f"cannot write: {os.strerror(number)} ({_exact(free)} free)",
+            where=str(getattr(error, "filename", None) or path),
             kept="what was published before this write",
             next_command="free some room or choose another place with --out, then --resume",
         ) from error
+
+
+def _system_number(error: Exception) -> int | None:
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found.group(1)) if found else None

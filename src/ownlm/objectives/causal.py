@@ -1,0 +1,35 @@
+"""Next-token prediction (GPT): each token is guessed from those before it.
+
+    tokens     the  cat  sat  <end>  a   dog        T + 1 tokens of a window
+    inputs     the  cat  sat  <end>  a              what the model sees
+    targets    cat  sat <end>  ----  dog            what it is to say; ---- is not learned:
+    documents   1    1    1    1     2    2         the next text cannot be known from the last
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
+
+
+class Causal:
+    """Cross entropy of each next token; documents packed into a window do not see each other."""
+
+    def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
+        """inputs (B, T), targets (B, T), and with documents the mask (B, T) that parts them."""
+        inputs, targets = examples.tokens[:, :-1], examples.tokens[:, 1:]
+        batch = {}
+        if examples.documents is not None:
+            here, there = examples.documents[:, :-1], examples.documents[:, 1:]
+            targets = np.where(here == there, targets, IGNORE)
+            batch["mask"] = torch.from_numpy(np.ascontiguousarray(here))
+        batch["inputs"] = torch.from_numpy(np.ascontiguousarray(inputs))
+        batch["targets"] = torch.from_numpy(np.ascontiguousarray(targets))
+        return batch
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Summed nats of the next tokens."""
+        output = model(batch["inputs"], mask=batch.get("mask"))
+        total, count = output.cross_entropy(batch["targets"], ignore=IGNORE)
+        return Loss(total, count, {})

@@ -1,0 +1,51 @@
+"""The contract of an objective: examples to a batch, a batch to a summed loss.
+
+An objective lives outside the models and has no parameters of its own. `collate` runs in numpy
+and may corrupt (mask, shuffle, noise) with the generator it is given, which is a pure function
+of (seed, step, micro-batch): a resumed run corrupts the same way.
+"""
+
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+Batch: TypeAlias = dict[str, Tensor]
+"""Named tensors of one micro-batch, all on the device of the model."""
+
+IGNORE = -100
+"""A target that is not learned."""
+
+
+class Loss(NamedTuple):
+    """Summed, never averaged: the division happens once, at the update, over all micro-batches."""
+
+    total: Tensor
+    """Sum of the nats of all targets, a float32 scalar."""
+    count: Tensor
+    """How many targets, a scalar."""
+    metrics: dict[str, Tensor]
+    """Further figures for the log, each two numbers: a sum and what to divide it by."""
+
+
+class Examples(Protocol):
+    """What a loader gives: B windows of T + 1 tokens."""
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """(B, T + 1)."""
+
+    @property
+    def documents(self) -> npt.NDArray[np.int32] | None:
+        """(B, T + 1): the document of each token, from 1; None where windows are one stream."""
+
+
+class Objective(Protocol):
+    """What the model learns; two methods and no state."""
+
+    def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
+        """The tensors of a micro-batch, on the CPU."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Forward pass and summed loss; called in one compiled function where that pays."""

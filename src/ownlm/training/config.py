@@ -1,0 +1,82 @@
+"""What decides a training besides model and data. No torch here: options are parsed with this."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ownlm.config import Config
+
+
+class OptimizerConfig(Config):
+    """AdamW (Loshchilov and Hutter, arXiv:1711.05101)."""
+
+    kind: Literal["adamw"] = "adamw"
+    """The rule of the update."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Highest learning rate; the schedule scales it."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the running means of the gradient and of its square."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the mean square, so that a tiny gradient makes no huge step."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    """Pull of matrices and embeddings towards zero, in units of the learning rate; norms and
+    biases are never decayed."""
+
+
+class ScheduleConfig(Config):
+    """How the learning rate goes over the run, as a share of the optimizer's lr."""
+
+    kind: Literal["cosine", "wsd", "constant"] = "cosine"
+    """cosine: down half a wave from the end of warmup; wsd: flat, then down to the end in a
+    straight line (warmup, stable, decay); constant: flat."""
+    warmup: int = Field(default=0, ge=0)
+    """Updates over which the rate climbs from near zero."""
+    decay: float = Field(default=0.2, gt=0, le=1)
+    """wsd: share of all updates that the descent takes, at the end."""
+    final: float = Field(default=0.1, ge=0, le=1)
+    """Share of lr that is left at the end of a cosine or wsd run."""
+
+
+class TrainConfig(Config):
+    """The loop: how much, how exactly, and how often it looks, saves and speaks."""
+
+    steps: int = Field(default=1000, ge=1)
+    """Updates of the parameters."""
+    batch: int = Field(default=32, ge=1)
+    """Sequences an update."""
+    micro_batch: int = Field(default=0, ge=0)
+    """Sequences in memory at once; must divide `batch`. 0: all of them. The result is the same."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16: the model computes in bfloat16 while the optimizer keeps float32; auto: what is
+    faster on this machine."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the model (torch.compile): faster steps after tens of seconds of preparation."""
+    grad_clip: float = Field(default=1.0, ge=0)
+    """Largest global norm of the gradient; 0: no limit."""
+    evaluate_every: int = Field(default=250, ge=0)
+    """Updates between evaluations, each after a save; 0: only at the end."""
+    save_every: int = Field(default=250, ge=0)
+    """Updates between checkpoints, the most a crash can cost; 0: only at evaluations and the end."""
+    keep: int = Field(default=2, ge=1)
+    """Newest checkpoints that stay. The best one stays too, and any that holds a file `keep`."""
+    log_every: int = Field(default=10, ge=1)
+    """Updates between rows of log.jsonl."""
+    sample_every: int = Field(default=0, ge=0)
+    """Updates between samples of the model's text; 0: none."""
+    seed: int = Field(default=1337, ge=0)
+    """Decides initial parameters, order of the data, dropout and corruption."""
+    threads: int = Field(default=0, ge=0)
+    """Cores to compute on; 0: chosen for this machine."""
+    documents: bool = True
+    """Text of one document does not see the one packed before it."""
+
+
+class Choices(Config):
+    """What `auto` became on this machine. Kept with the checkpoints: a resumed run keeps it."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    threads: int = 0
+    """Cores computed on; 0: left as the process was started."""
+    micro_batch: int = 0
+    """Sequences in memory at once; 0: the whole batch."""
