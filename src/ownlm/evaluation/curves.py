@@ -1,0 +1,145 @@
+"""A run's log as curves: series of numbers, smoothed, and drawn as self-contained SVG."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ownlm.errors import ConfigError
+
+Row = Mapping[str, Any]
+
+MOST_POINTS = 1_500
+"""Points drawn of one curve; longer ones are thinned, so that a report stays below 1 MB."""
+
+BLUE, ORANGE, GREY = "#3f7fe8", "#e8743b", "#8a8f98"
+"""Readable on white and on black: the plots' background is transparent."""
+
+
+class Series(NamedTuple):
+    """One curve: values (unit by its name) over optimizer steps."""
+
+    steps: list[int]
+    values: list[float]
+
+    def thinned(self, most: int = MOST_POINTS) -> "Series":
+        """At most about `most` points, evenly spaced, the last one kept."""
+        every = max(1, math.ceil(len(self.steps) / most))
+        kept = list(range(0, len(self.steps), every))
+        if kept and kept[-1] != len(self.steps) - 1:
+            kept.append(len(self.steps) - 1)
+        return Series([self.steps[i] for i in kept], [self.values[i] for i in kept])
+
+
+class Panel(NamedTuple):
+    """One plot: a title, the unit, and its curves (the fainter raw one first)."""
+
+    title: str
+    unit: str
+    curves: list[tuple[str, Series]]
+
+
+def series(rows: Sequence[Row], key: str) -> Series:
+    """The finite values of `key` in a log, over its steps; rows without it are passed over."""
+    found = [(int(row["step"]), row[key]) for row in rows if key in row and "step" in row]
+    finite = [(s, float(v)) for s, v in found if _number(v) and math.isfinite(v)]
+    return Series([s for s, _ in finite], [v for _, v in finite])
+
+
+def smoothed(raw: Series, share: float = 0.03) -> Series:
+    """An exponential mean over about `share` of the points, without pull to its start.
+
+    The weighted sum and the sum of weights decay together (Adam's bias correction), so the
+    first point is the first value and not a step towards it.
+    """
+    keep = 1 - 1 / max(1.0, share * len(raw.values))
+    total = weight = 0.0
+    values = []
+    for value in raw.values:
+        total, weight = keep * total + value, keep * weight + 1
+        values.append(total / weight)
+    return Series(raw.steps, values)
+
+
+def panels(rows: Sequence[Row]) -> list[Panel]:
+    """The plots of a run, those without a value left out."""
+    loss, speed = series(rows, "loss"), series(rows, "tokens_per_second")
+    wanted = [
+        Panel(
+            "Loss",
+            "nats per token",
+            [("train", loss), ("smoothed", smoothed(loss))]
+            + [("validation", series(rows, "validation_loss"))],
+        ),
+        Panel(
+            "Bits per byte",
+            "bits",
+            [("train", smoothed(series(rows, "bpb")))]
+            + [("validation", series(rows, "validation_bpb"))],
+        ),
+        Panel("Learning rate", "", [("learning rate", series(rows, "lr"))]),
+        Panel("Speed", "tokens per second", [("raw", speed), ("smoothed", smoothed(speed))]),
+        Panel("Gradient norm", "before clipping", [("norm", series(rows, "grad_norm"))]),
+    ]
+    filled = [p._replace(curves=[c for c in p.curves if c[1].steps]) for p in wanted]
+    return [p for p in filled if p.curves]
+
+
+def svg(panel: Panel) -> bytes:
+    """A panel as SVG with its letters drawn as shapes: no font and nothing else from outside.
+
+    The same panel gives the same bytes. Raises ConfigError where matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError(
+            "matplotlib is not installed, so the report has no plots",
+            next_command='pip install "ownlm[report]"',
+        ) from None
+    with matplotlib.rc_context({"svg.hashsalt": "ownlm", "font.size": 9}):
+        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for name, curve in panel.curves:
+            axes.plot(*curve.thinned(), label=name, **_look(name, len(curve.steps)))
+        _dress(axes, panel)
+        out = io.BytesIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return out.getvalue()
+
+
+def _look(name: str, points: int) -> dict[str, Any]:
+    if name == "validation":
+        marker = "o" if points <= 60 else ""
+        return {"color": ORANGE, "linewidth": 1.6, "marker": marker, "markersize": 3.5}
+    faint = name in ("train", "raw")
+    return {"color": BLUE, "linewidth": 1.0 if faint else 1.6, "alpha": 0.45 if faint else 1.0}
+
+
+def _dress(axes: Any, panel: Panel) -> None:
+    axes.set_xlabel("step", color=GREY)
+    axes.set_ylabel(panel.unit, color=GREY)
+    axes.tick_params(colors=GREY, length=3)
+    axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(GREY)
+    _cut_start(axes, panel)
+    if len(panel.curves) > 1:
+        axes.legend(frameon=False, labelcolor=GREY)
+
+
+def _cut_start(axes: Any, panel: Panel) -> None:
+    """Keep one wild value (a compile step, a spike) from flattening the rest of a curve."""
+    values = sorted(v for _, curve in panel.curves for v in curve.values)
+    low, high = values[0], values[-1]
+    usual = values[int(0.98 * (len(values) - 1))]
+    if len(values) >= 50 and high - low > 4 * (usual - low) > 0:
+        axes.set_ylim(low - 0.05 * (usual - low), low + 1.3 * (usual - low))
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

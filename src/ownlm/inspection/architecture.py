@@ -1,0 +1,194 @@
+"""What a model is made of and what it needs: its modules, parameters and memory.
+
+Works on models without storage (`torch.device("meta")`), so that a model of any size can be
+looked at on any machine.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ownlm.models.model import SingleStack
+
+WIDTHS = {"fp32": 4, "bf16": 2}
+"""Bytes a number."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module: its own tensors, the modules in it, and how often it stands there in a row."""
+
+    name: str
+    kind: str
+    """Class of the module."""
+    parameters: int
+    """Of one such module with all that is in it; a shared tensor counts where it comes first."""
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Tensors that are parameters of this module itself."""
+    parts: tuple["Part", ...] = ()
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a precision needs."""
+
+    weights: int
+    """To serve: parameters alone."""
+    cache_1k: int
+    """To serve: keys and values of 1,024 tokens of one conversation."""
+    gradients: int
+    optimizer: int
+    """AdamW's two moments and, in bf16, the float32 masters."""
+    activations: int
+    """Kept for the backward pass of one sequence of full context; an estimate."""
+
+    @property
+    def training(self) -> int:
+        """Everything but the cache, for one sequence at a time."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model in numbers; `as_dict` is what `ownlm show --json` prints."""
+
+    family: str
+    tree: Part
+    parameters: int
+    embedding_parameters: int
+    """Tables of tokens and positions, in the total above; the rest computes."""
+    context: int
+    vocab: int
+    layers: int
+    dim: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    tied: bool
+    """The token table is the output matrix."""
+    memory: dict[str, Memory]
+    """By precision: fp32, bf16."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = asdict(self)
+        for name, memory in self.memory.items():
+            values["memory"][name]["training"] = memory.training
+        return values
+
+
+def describe(model: SingleStack) -> Description:
+    """Everything that can be told without running the model on real numbers."""
+    stack = model.architecture.stack
+    parameters = count(model)
+    return Description(
+        family=model.family.name,
+        tree=tree(model, model.family.name),
+        parameters=parameters,
+        embedding_parameters=count(model.embed),
+        context=model.context,
+        vocab=model.vocab,
+        layers=stack.layers,
+        dim=stack.dim,
+        heads=stack.heads,
+        kv_heads=stack.kv_heads,
+        head_dim=stack.head_dim,
+        tied=model.architecture.head.tied,
+        memory={name: _memory(model, parameters, name) for name in WIDTHS},
+    )
+
+
+def count(module: nn.Module) -> int:
+    """Parameters of a module; a tensor used twice counts once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def tree(module: nn.Module, name: str) -> Part:
+    """A module as nested parts; equal neighbours in a list become one part with `repeats`.
+
+    Modules without parameters are left out, save the root's own (a tied head).
+    """
+    return _part(module, name, set(), all_parts=True)
+
+
+def _part(module: nn.Module, name: str, seen: set[int], *, all_parts: bool = False) -> Part:
+    own = {n: p for n, p in module.named_parameters(recurse=False) if id(p) not in seen}
+    seen.update(map(id, own.values()))
+    below = (_part(m, n, seen) for n, m in module.named_children())
+    parts = tuple(_merged(part for part in below if part.parameters or all_parts))
+    total = sum(p.numel() for p in own.values()) + sum(p.parameters * p.repeats for p in parts)
+    shapes = {n: tuple(p.shape) for n, p in own.items()}
+    return Part(name, type(module).__name__, total, shapes, parts)
+
+
+def _merged(parts: Iterator[Part]) -> Iterator[Part]:
+    """Runs of equal parts with numbers for names, as one part named by the run: "0-11"."""
+    run: list[Part] = []
+    for part in parts:
+        if run and not (part.name.isdigit() and _same(run[0], part)):
+            yield _joined(run)
+            run = []
+        run.append(part)
+    if run:
+        yield _joined(run)
+
+
+def _joined(run: list[Part]) -> Part:
+    first, last = run[0], run[-1]
+    if len(run) == 1:
+        return first
+    name = f"{first.name}-{last.name}"
+    return Part(name, first.kind, first.parameters, first.shapes, first.parts, len(run))
+
+
+def _same(one: Part, other: Part) -> bool:
+    return (one.kind, one.shapes, one.parts) == (other.kind, other.shapes, other.parts)
+
+
+def _memory(model: SingleStack, parameters: int, precision: str) -> Memory:
+    """The table of `training.precision` in bytes; AdamW keeps two moments in float32."""
+    width, split = WIDTHS[precision], precision != "fp32"
+    stack = model.architecture.stack
+    return Memory(
+        weights=width * parameters,
+        cache_1k=2 * 1024 * stack.layers * stack.kv_heads * stack.head_dim * width,
+        gradients=(width + 4 * split) * parameters,
+        optimizer=(8 + 4 * split) * parameters,
+        activations=width * activations(model) + 4 * model.context * model.vocab,
+    )
+
+
+def activations(model: SingleStack) -> int:
+    """Numbers that pass between modules for one sequence of full context, each counted once.
+
+    That is nearly what the backward pass keeps with a fused attention; logits not included.
+    """
+    bare = _without_storage(model)
+    sizes: dict[int, int] = {}
+    kept: list[Tensor] = []  # alive until the end, so that no storage address comes twice
+
+    def see(module: nn.Module, inputs: Any, output: Any) -> None:
+        for tensor in (*inputs, output):
+            if isinstance(tensor, Tensor) and tensor.is_floating_point():
+                kept.append(tensor)
+                sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes() // 4
+
+    hooks = [
+        module.register_forward_hook(see)
+        for module in bare.modules()
+        if not list(module.children()) and not isinstance(module, nn.Dropout | nn.Identity)
+    ]
+    with torch.no_grad():
+        bare(torch.zeros(1, model.context, dtype=torch.long, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return sum(sizes.values())
+
+
+def _without_storage(model: SingleStack) -> SingleStack:
+    with torch.device("meta"):
+        return SingleStack(model.architecture, model.family, model.config)
