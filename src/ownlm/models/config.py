@@ -1,0 +1,59 @@
+"""What a user chooses about a model; everything else follows from the family."""
+
+from pydantic import Field, model_validator
+
+from ownlm.config import Config
+from ownlm.errors import ConfigError
+
+
+class ModelConfig(Config):
+    """The architecture of a model to be trained from scratch."""
+
+    family: str = "gpt2"
+    """Architecture: gpt2 or llama."""
+    layers: int = Field(default=6, ge=1, le=1_000)
+    """Blocks."""
+    dim: int = Field(default=384, ge=1, le=131_072)
+    """Width of the residual stream."""
+    heads: int = Field(default=6, ge=1, le=1_024)
+    """Query heads."""
+    kv_heads: int = Field(default=0, ge=0, le=1_024)
+    """Key and value heads; 0: as many as query heads."""
+    head_dim: int = Field(default=0, ge=0, le=4_096)
+    """Width of a head; 0: dim / heads."""
+    hidden: int = Field(default=0, ge=0, le=1_048_576)
+    """Inner width of the feed-forward part; 0: the family's ratio to dim."""
+    context: int = Field(default=256, ge=1, le=16_777_216)
+    """Tokens the model can see at once."""
+    vocab: int = Field(default=0, ge=0, le=16_777_216)
+    """Size of the vocabulary; 0: the tokenizer's."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of activations dropped in training."""
+    tied: bool = True
+    """Use one matrix for the token table and the output."""
+    bias: bool = False
+    """Give linear layers (and GPT-2's norms) a bias."""
+    norm_eps: float = Field(default=1e-5, gt=0.0, lt=1.0)
+    """Added to the variance in norms."""
+    rope_theta: float = Field(default=10_000.0, gt=1.0)
+    """Base of rotary wavelengths (llama)."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "ModelConfig":
+        if not self.head_dim and self.dim % self.heads:
+            raise ConfigError(
+                f"dim {self.dim} is not a multiple of heads {self.heads}",
+                where="model.heads",
+                next_command=f"choose heads among {_divisors(self.dim)}, or set head_dim",
+            )
+        if self.kv_heads and self.heads % self.kv_heads:
+            raise ConfigError(
+                f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}",
+                where="model.kv_heads",
+                next_command=f"choose kv_heads among {_divisors(self.heads)}",
+            )
+        return self
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, min(number, 128) + 1) if number % n == 0)

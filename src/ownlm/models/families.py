@@ -1,0 +1,48 @@
+"""The table of families: one line each."""
+
+from typing import Any
+
+from ownlm.config import nearest
+from ownlm.errors import CheckpointError, ConfigError
+from ownlm.models.config import ModelConfig
+from ownlm.models.family import Family
+from ownlm.models.gpt import GPT2
+from ownlm.models.llama import LLAMA
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (GPT2, LLAMA)}
+
+SIZES: dict[str, ModelConfig] = {
+    name: size for family in FAMILIES.values() for name, size in family.sizes.items()
+}
+"""All named sizes."""
+
+
+def family_named(name: str) -> Family:
+    """The family a configuration asks for; ConfigError names the nearest."""
+    if name in FAMILIES:
+        return FAMILIES[name]
+    raise ConfigError(_unknown(name, list(FAMILIES)), where="model.family")
+
+
+def family_of(values: dict[str, Any], where: str = "config.json") -> Family:
+    """The family of a config.json by its `model_type`."""
+    kind = values.get("model_type")
+    known = {kind: family for family in FAMILIES.values() for kind in family.model_types}
+    if isinstance(kind, str) and kind in known:
+        return known[kind]
+    if kind is None:
+        raise CheckpointError("model_type: missing", where=where)
+    raise CheckpointError("model_type: " + _unknown(str(kind), list(known)), where=where)
+
+
+def size_named(name: str) -> ModelConfig:
+    """A named size; ConfigError names the nearest."""
+    if name in SIZES:
+        return SIZES[name]
+    raise ConfigError(_unknown(name, list(SIZES)), where="model")
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = nearest(name, known)
+    hint = f", nearest is {close}" if close else ""
+    return f"{name[:80]!r} is unknown{hint}; known: {', '.join(known)}"

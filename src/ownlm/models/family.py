@@ -1,0 +1,90 @@
+"""What a family file provides: sizes, both directions of config.json, and a table of names.
+
+No torch here: the sizes are read by option parsing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ownlm.models.config import ModelConfig
+from ownlm.models.hf_config import Reader
+from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table of names: their tensors and ours, `#` standing for the layer number.
+
+    Several on their side are concatenated along the first axis into ours (q, k, v into qkv),
+    and split again on the way back.
+    """
+
+    theirs: tuple[str, ...]
+    ours: str
+    transpose: bool = False
+    """They keep (in, out), as GPT-2's Conv1D does."""
+    sizes: tuple[int, ...] = ()
+    """Rows of ours that each of several parts takes; empty: equal shares."""
+    zeros: bool = False
+    """Our model has no such tensor: written as zeros, and must be zeros when read."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """All rows of a family, and what else may stand in a file."""
+
+    rows: tuple[Row, ...]
+    prefix: str = ""
+    """Left off by files of the model without its head: "transformer." for GPT-2."""
+    ignored: tuple[str, ...] = ()
+    """Names (with `#`) that carry nothing: saved masks, or a tied head written twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A model as data, made from config.json alone."""
+
+    embed: EmbedConfig
+    stack: StackConfig
+    head: HeadConfig
+    context: int
+    """Tokens the model can see at once."""
+    init: InitConfig = field(default_factory=InitConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One family: a file in this folder makes it, a line in families.py lists it."""
+
+    name: str
+    model_types: tuple[str, ...]
+    """`model_type` of config.json; the first is written."""
+    architectures: tuple[str, ...]
+    """`architectures` of config.json; the first is written."""
+    sizes: Mapping[str, ModelConfig]
+    """Named complete sizes."""
+    to_hf: Callable[[ModelConfig], dict[str, Any]]
+    """config.json for a new model."""
+    from_hf: Callable[[Reader], Architecture]
+    """The architecture that a config.json describes."""
+    names: Callable[[Architecture], Names]
+    """Tensor names in model.safetensors."""
+
+
+def both(
+    theirs: str | tuple[str, ...],
+    ours: str,
+    *,
+    bias: bool = True,
+    zero_bias: bool = False,
+    transpose: bool = False,
+    sizes: tuple[int, ...] = (),
+) -> tuple[Row, ...]:
+    """Rows of a layer's weight and bias; `zero_bias`: they keep a bias even where we do not."""
+    parts = (theirs,) if isinstance(theirs, str) else theirs
+    weights, biases = (tuple(f"{part}.{leaf}" for part in parts) for leaf in ("weight", "bias"))
+    weight = Row(weights, f"{ours}.weight", transpose, sizes)
+    if not (bias or zero_bias):
+        return (weight,)
+    return weight, Row(biases, f"{ours}.bias", sizes=sizes, zeros=not bias)

@@ -1,0 +1,154 @@
+"""Build, load and save models; a model folder is a Hugging Face folder.
+
+config.json  model.safetensors  generation_config.json  (tokenizer files beside them)
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ownlm.errors import CheckpointError, ConfigError
+from ownlm.files import MANIFEST, disk_errors, sha256, sync_file, sync_folder, write_json
+from ownlm.models.config import ModelConfig
+from ownlm.models.families import family_named, family_of
+from ownlm.models.family import Family
+from ownlm.models.hf_config import Reader, read_config
+from ownlm.models.model import SingleStack
+from ownlm.models.tensors import find_files
+from ownlm.models.weights import export, fill
+from ownlm.nn.initialise import initialise
+
+
+def build_model(
+    config: ModelConfig | dict[str, Any],
+    *,
+    seed: int,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> SingleStack:
+    """A new model, filled by its family's initialisation policy.
+
+    `config` is what a user chose or the content of a config.json. Raises ConfigError when the
+    vocabulary's size is still open.
+    """
+    values = hf_values(config) if isinstance(config, ModelConfig) else config
+    model = _empty(family_of(values), values, "config.json")
+    model.to(dtype).to_empty(device=device)
+    architecture = model.architecture
+    initialise(model, architecture.init, 2 * architecture.stack.layers, seed)
+    return model
+
+
+def hf_values(config: ModelConfig) -> dict[str, Any]:
+    """The config.json of a new model."""
+    if not config.vocab:
+        raise ConfigError(
+            "the vocabulary's size is not known yet",
+            where="model.vocab",
+            next_command="set model.vocab, or give the data or tokenizer that decides it",
+        )
+    return family_named(config.family).to_hf(config)
+
+
+def load_model(
+    folder: Path | str,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> tuple[SingleStack, dict[str, Any]]:
+    """The model in a folder, and its config.json; in evaluation mode.
+
+    `dtype` None keeps the stored type. Raises CheckpointError that names the file, key or
+    tensors, before any parameter is allocated.
+    """
+    folder = Path(folder)
+    values = read_config(folder)
+    where = str(folder / "config.json")
+    _refuse_quantized(values, where)
+    model = _empty(family_of(values, where), values, where)
+    files = find_files(folder)
+    _check_manifest(folder, {folder / "config.json", *files.paths.values()})
+    fill(
+        model,
+        model.family.names(model.architecture),
+        model.architecture.stack.layers,
+        files,
+        device=torch.device(device),
+        dtype=dtype,
+        where=str(folder),
+    )
+    return model.eval(), values
+
+
+def save_model(model: SingleStack, folder: Path | str) -> None:
+    """Write config.json, model.safetensors and generation_config.json, each at once."""
+    folder = Path(folder)
+    layers = model.architecture.stack.layers
+    tensors = export(model, model.family.names(model.architecture), layers)
+    target, partial = folder / "model.safetensors", folder / ".model.safetensors.partial"
+    with disk_errors(target):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, metadata={"format": "pt"})
+        sync_file(partial)
+        partial.replace(target)
+        sync_folder(folder)
+    write_json(folder / "config.json", saved_config(model))
+    write_json(folder / "generation_config.json", _generation(model.config))
+
+
+def saved_config(model: SingleStack) -> dict[str, Any]:
+    """config.json as it will be written: the model's, with the type of its parameters."""
+    values = {k: v for k, v in model.config.items() if k != "torch_dtype"}
+    return values | {"dtype": str(model.dtype).removeprefix("torch.")}
+
+
+def set_tokens(model: SingleStack, *, bos: int | None, eos: int | None, pad: int | None) -> None:
+    """Name the tokenizer's control ids in the config.json that the model will be saved with."""
+    model.config |= {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable numbers; a tied table counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _empty(family: Family, values: dict[str, Any], where: str) -> SingleStack:
+    architecture = family.from_hf(Reader(values, where))
+    with torch.device("meta"):
+        return SingleStack(architecture, family, dict(values))
+
+
+def _refuse_quantized(values: dict[str, Any], where: str) -> None:
+    if values.get("quantization_config"):
+        raise CheckpointError(
+            "quantization_config: quantized folders cannot be read",
+            where=where,
+            next_command="load the model it was made from",
+        )
+
+
+def _check_manifest(folder: Path, used: set[Path]) -> None:
+    """Hash the files that are read against the folder's manifest, when it has one."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))
+        expected = {path: str(entries[path.name]["sha256"]) for path in used}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError("damaged, or a file is not listed", where=str(manifest)) from None
+    for path, digest in sorted(expected.items()):
+        if (found := sha256(path)) != digest:
+            raise CheckpointError(
+                f"damaged: sha256 {found[:16]}…, the manifest says {digest[:16]}…",
+                where=str(path),
+                next_command="use an earlier checkpoint",
+            )
+
+
+def _generation(values: dict[str, Any]) -> dict[str, Any]:
+    kept = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return {key: values[key] for key in kept if values.get(key) is not None}

@@ -1,0 +1,194 @@
+"""Tensors between our modules and their names on disk: one table, both directions, strict.
+
+Every mismatch is collected before anything is raised, and nothing is allocated before all
+names and shapes agree.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ownlm.errors import CheckpointError
+from ownlm.models.family import Names, Row
+from ownlm.models.tensors import TensorFiles
+
+_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One tensor on disk and the rows of our parameter that it holds."""
+
+    theirs: str
+    shape: tuple[int, ...]
+    """On disk."""
+    begin: int
+    end: int
+    transpose: bool
+
+
+@dataclass(frozen=True)
+class Item:
+    """One of our parameters and its pieces on disk."""
+
+    ours: str
+    pieces: tuple[Piece, ...]
+    zeros: bool
+    """The model has no such parameter: the pieces are zeros."""
+
+
+def plan(model: nn.Module, names: Names, layers: int) -> list[Item]:
+    """The table applied to a model (it may be on the meta device)."""
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    items = [_item(row, layer, shapes) for row in names.rows for layer in _layers(row, layers)]
+    assert {i.ours for i in items if not i.zeros} == set(shapes), "a table must name every tensor"
+    return items
+
+
+def _layers(row: Row, layers: int) -> range:
+    return range(layers) if "#" in row.ours else range(1)
+
+
+def _item(row: Row, layer: int, shapes: dict[str, tuple[int, ...]]) -> Item:
+    ours = row.ours.replace("#", str(layer))
+    # A bias that our model lacks is as long as its weight has rows.
+    shape = shapes[ours.replace(".bias", ".weight")][:1] if row.zeros else shapes[ours]
+    sizes = row.sizes or (shape[0] // len(row.theirs),) * len(row.theirs)
+    assert sum(sizes) == shape[0], f"{row} does not fill {ours}"
+    pieces, begin = [], 0
+    for part, size in zip(row.theirs, sizes, strict=True):
+        theirs = (size, *shape[1:])
+        transpose = row.transpose and len(theirs) == 2
+        pieces.append(
+            Piece(
+                part.replace("#", str(layer)),
+                theirs[::-1] if transpose else theirs,
+                begin,
+                begin + size,
+                transpose,
+            )
+        )
+        begin += size
+    return Item(ours, tuple(pieces), row.zeros)
+
+
+def export(model: nn.Module, names: Names, layers: int) -> dict[str, Tensor]:
+    """All tensors as they stand on disk; views of the parameters where possible."""
+    parameters = dict(model.named_parameters())
+    dtype = next(iter(parameters.values())).dtype
+    tensors = {}
+    for item in plan(model, names, layers):
+        for piece in item.pieces:
+            if item.zeros:
+                tensors[piece.theirs] = torch.zeros(piece.shape, dtype=dtype)
+                continue
+            part = parameters[item.ours].detach()[piece.begin : piece.end]
+            part = part.T if piece.transpose else part
+            tensors[piece.theirs] = part.contiguous().cpu()
+    return tensors
+
+
+def fill(
+    model: nn.Module,
+    names: Names,
+    layers: int,
+    files: TensorFiles,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    where: str,
+) -> None:
+    """Give a model on the meta device its parameters from disk, piece by piece.
+
+    Each parameter is allocated once, in its final type and place; the file stays mapped, so
+    peak memory is the model and one tensor. `dtype` None keeps the stored type (the largest
+    tensor's where they differ). CheckpointError lists all that does not fit.
+    """
+    items = plan(model, names, layers)
+    stored = _stored_names(names, files)
+    _check(items, names, layers, files, stored, where)
+    wanted = dtype or _stored_type(items, files, stored)
+    for item in items:
+        if item.zeros:
+            _check_zeros(item, files, stored, where)
+        else:
+            owner, _, leaf = item.ours.rpartition(".")
+            setattr(
+                model.get_submodule(owner),
+                leaf,
+                nn.Parameter(_assemble(model.get_parameter(item.ours), item, files, stored,
+                                       device, wanted)),
+            )  # fmt: skip
+
+
+def _assemble(
+    meta: Tensor,
+    item: Item,
+    files: TensorFiles,
+    stored: dict[str, str],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    whole = torch.empty(meta.shape, dtype=dtype, device=device)
+    for piece in item.pieces:
+        part = files.read(stored[piece.theirs])
+        whole[piece.begin : piece.end].copy_(part.T if piece.transpose else part)
+    return whole
+
+
+def _stored_names(names: Names, files: TensorFiles) -> dict[str, str]:
+    """Full name -> name in the file: a model saved without its head leaves the prefix off."""
+    if any(name.startswith(names.prefix) for name in files.entries):
+        return {name: name for name in files.entries}
+    return {
+        name if name.startswith("lm_head.") else names.prefix + name: name for name in files.entries
+    }
+
+
+def _stored_type(items: list[Item], files: TensorFiles, stored: dict[str, str]) -> torch.dtype:
+    entries = [files.entries[stored[p.theirs]] for i in items if not i.zeros for p in i.pieces]
+    return _TYPES[max(entries, key=lambda entry: entry.end - entry.begin).dtype]
+
+
+def _check(
+    items: list[Item],
+    names: Names,
+    layers: int,
+    files: TensorFiles,
+    stored: dict[str, str],
+    where: str,
+) -> None:
+    pieces = {p.theirs: (p, item.zeros) for item in items for p in item.pieces}
+    ignored = {n.replace("#", str(i)) for n in names.ignored for i in range(layers)}
+    faults = []
+    for name, (piece, zeros) in pieces.items():
+        if name not in stored:
+            faults += [] if zeros else [f"missing {name}: expected {list(piece.shape)}"]
+            continue
+        entry = files.entries[stored[name]]
+        if entry.shape != piece.shape:
+            faults.append(
+                f"wrong shape {name}: expected {list(piece.shape)}, found {list(entry.shape)}"
+            )
+        if entry.dtype not in _TYPES:
+            faults.append(f"wrong type {name}: expected floating point, found {entry.dtype}")
+    for name, short in stored.items():
+        if name not in pieces and name not in ignored:
+            faults.append(f"unexpected {short}: found {list(files.entries[short].shape)}")
+    if faults:
+        raise CheckpointError(
+            f"{len(faults)} tensors do not fit config.json:\n  " + "\n  ".join(faults),
+            where=where,
+            next_command="use the config.json that was saved with these weights",
+        )
+
+
+def _check_zeros(item: Item, files: TensorFiles, stored: dict[str, str], where: str) -> None:
+    for piece in item.pieces:
+        if piece.theirs in stored and files.read(stored[piece.theirs]).count_nonzero():
+            raise CheckpointError(
+                f"{piece.theirs} is not zero, but config.json says the model has no biases",
+                where=where,
+                next_command='set "bias": true under "ownlm" in config.json',
+            )

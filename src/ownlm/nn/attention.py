@@ -1,0 +1,107 @@
+"""Attention: one fused projection, grouped heads, one replaceable kernel.
+
+Shapes: B batch, T query tokens, S key tokens, D width, H query heads, G key/value heads,
+K head width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ownlm.nn.cache import LayerCache
+from ownlm.nn.config import StackConfig
+from ownlm.nn.mask import Mask
+from ownlm.nn.norm import make_norm
+from ownlm.nn.position import Rotation, rotate
+
+
+def attend(
+    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Mask, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """softmax(q k^T scale + mask) v, (B, H, T, K): the only place that calls a kernel."""
+    return F.scaled_dot_product_attention(
+        q_BHTK,
+        k_BGSK,
+        v_BGSK,
+        attn_mask=mask.tensor,
+        dropout_p=dropout,
+        is_causal=mask.causal,
+        scale=scale,
+        enable_gqa=q_BHTK.shape[1] != k_BGSK.shape[1],
+    )
+
+
+def attend_plainly(
+    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Mask, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """The same, step by step (Vaswani et al. 2017, arXiv:1706.03762, eq. 1): the reference."""
+    groups = q_BHTK.shape[1] // k_BGSK.shape[1]
+    k_BHSK, v_BHSK = (x.repeat_interleave(groups, dim=1) for x in (k_BGSK, v_BGSK))
+    scores_BHTS = (q_BHTK @ k_BHSK.mT).float() * scale
+    if mask.causal:
+        seen = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool, device=scores_BHTS.device)
+        scores_BHTS = scores_BHTS.masked_fill(~seen.tril(), -torch.inf)
+    elif mask.tensor is not None and mask.tensor.dtype == torch.bool:
+        scores_BHTS = scores_BHTS.masked_fill(~mask.tensor, -torch.inf)
+    elif mask.tensor is not None:
+        scores_BHTS = scores_BHTS + mask.tensor
+    weights_BHTS = F.dropout(scores_BHTS.softmax(dim=-1), dropout).to(v_BHSK.dtype)
+    return weights_BHTS @ v_BHSK
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a sequence to itself.
+
+    `qkv` holds the rows of all query heads, then key heads, then value heads: one product
+    instead of three. `o` returns to the stream.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        c = config
+        self.head_dim, self.dropout = c.head_dim, c.dropout_attention
+        self.scale = c.head_dim**-0.5 if c.scale is None else c.scale
+        self.widths = c.qkv
+        self.qkv = nn.Linear(c.dim, sum(self.widths), bias=c.bias_qkv)
+        self.o = nn.Linear(self.widths[0], c.dim, bias=c.bias_out)
+        self.whole = c.qk_norm == "full"
+        self.q_norm, self.k_norm = (self._make_qk_norm(c, heads) for heads in (c.heads, c.kv_heads))
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        mask: Mask,
+        table: Rotation | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """(B, T, D) to (B, T, D); a cache adds the keys and values of earlier tokens."""
+        q, k, v = self.qkv(x_BTD).split(self.widths, dim=-1)
+        q_BHTK, k_BGTK = self._normed(q, self.q_norm), self._normed(k, self.k_norm)
+        v_BGTK = to_heads(v, self.head_dim)
+        if table is not None:
+            q_BHTK, k_BGTK = rotate(q_BHTK, table), rotate(k_BGTK, table)
+        if cache is not None:
+            k_BGTK, v_BGTK = cache.update(k_BGTK, v_BGTK)
+        dropout = self.dropout if self.training else 0.0
+        y_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask, self.scale, dropout)
+        y_BTD: Tensor = self.o(y_BHTK.transpose(1, 2).flatten(2))
+        return y_BTD
+
+    @staticmethod
+    def _make_qk_norm(config: StackConfig, heads: int) -> nn.Module:
+        if not config.qk_norm:
+            return nn.Identity()
+        width = config.head_dim * (heads if config.qk_norm == "full" else 1)
+        return make_norm(config.norm, width, config.norm_eps)
+
+    def _normed(self, x_BTW: Tensor, norm: nn.Module) -> Tensor:
+        if self.whole:
+            return to_heads(norm(x_BTW), self.head_dim)
+        x_BHTK: Tensor = norm(to_heads(x_BTW, self.head_dim))
+        return x_BHTK
+
+
+def to_heads(x_BTW: Tensor, head_dim: int) -> Tensor:
+    """(B, T, H K) to (B, H, T, K)."""
+    x_BTHK: Tensor = x_BTW.unflatten(-1, (-1, head_dim))
+    return x_BTHK.transpose(1, 2)

@@ -1,0 +1,82 @@
+"""Keys and values that generation has seen; an argument of forward, never a module's state.
+
+Shapes: B batch, T new tokens, S tokens so far, G key/value heads, K head width.
+"""
+
+import torch
+from torch import Tensor
+
+from ownlm.nn.mask import Span, count_positions, first_span
+
+
+class LayerCache:
+    """What one attention layer has seen, in storage that doubles when it is full."""
+
+    def __init__(self, reserve: int = 0) -> None:
+        self.length, self._reserve = 0, reserve
+        self._keys: Tensor | None = None
+        self._values: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def update(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
+        """Append T tokens; returns all keys and values so far, (B, G, S, K) views."""
+        end = self.length + k_BGTK.shape[2]
+        self._keys = self._room(self._keys, k_BGTK, end)
+        self._values = self._room(self._values, v_BGTK, end)
+        self._keys[:, :, self.length : end] = k_BGTK
+        self._values[:, :, self.length : end] = v_BGTK
+        self.length = end
+        return self._keys[:, :, :end], self._values[:, :, :end]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep the batch rows `rows`, in that order (beams; finished requests leave)."""
+        if self._keys is not None and self._values is not None:
+            self._keys, self._values = self._keys[rows], self._values[rows]
+
+    def _room(self, held: Tensor | None, new_BGTK: Tensor, end: int) -> Tensor:
+        if held is not None and end <= held.shape[2]:
+            return held
+        batch, heads, _, width = new_BGTK.shape
+        size = max(end, self._reserve if held is None else 2 * held.shape[2])
+        storage = new_BGTK.new_empty(batch, heads, size, width)
+        if held is not None:
+            storage[:, :, : self.length] = held[:, :, : self.length]
+        return storage
+
+
+class Cache:
+    """All layers of one model: the storage, the offset and the segments of the keys."""
+
+    def __init__(self, layers: int, reserve: int = 0) -> None:
+        self.layers = [LayerCache(reserve) for _ in range(layers)]
+        self.length = 0
+        self.segments: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def advance(self, ids_BT: Tensor, segments_BT: Tensor | None) -> Span:
+        """The span of the next tokens, once per forward and before any layer.
+
+        Tokens without segments continue the last token's segment; the first segments may also
+        come after tokens that had none, which then count as segment 1.
+        """
+        past, length = self.length, ids_BT.shape[1]
+        self.length = past + length
+        if past == 0:
+            self.segments = segments_BT
+            return first_span(ids_BT, segments_BT)
+        if segments_BT is None and self.segments is None:
+            return Span(past, length, torch.arange(past, past + length, device=ids_BT.device))
+        before = self.segments if self.segments is not None else ids_BT.new_ones(len(ids_BT), past)
+        after = segments_BT if segments_BT is not None else before[:, -1:].expand_as(ids_BT)
+        self.segments = torch.cat((before, after), dim=1)
+        return Span(past, length, count_positions(self.segments)[:, past:], self.segments)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep the batch rows `rows`, in that order."""
+        self.segments = None if self.segments is None else self.segments[rows]
+        for layer in self.layers:
+            layer.reorder(rows)

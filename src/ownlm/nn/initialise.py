@@ -1,0 +1,70 @@
+"""How a new model is filled: one table a policy, seeded parameter by parameter.
+
+Each parameter has its own random stream, drawn from the seed and its name: adding a part
+changes no other part, and a machine with more cores fills the same numbers.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ownlm.nn.config import InitConfig
+
+
+class Rule(NamedTuple):
+    """Parameters whose name ends so get a normal distribution, or a constant where std is 0."""
+
+    ending: str
+    std: float
+    """In units of InitConfig.std."""
+    per_branch: bool = False
+    """Divide by sqrt(residual branches): the stream's variance then does not grow with depth."""
+    value: float = 0.0
+
+
+# fmt: off
+POLICIES: dict[str, tuple[Rule, ...]] = {
+    # GPT-2 (Radford et al. 2019, section 2.3), also used by LLaMA-like models.
+    "scaled": (
+        Rule("norm_in.weight",     0, value=1.0), Rule("norm_out.weight", 0, value=1.0),
+        Rule("norm.weight",        0, value=1.0),
+        Rule(".o.weight",          1, per_branch=True),
+        Rule(".down.weight",       1, per_branch=True),
+        Rule("weight",             1),
+        Rule("bias",               0),
+    ),
+    # BERT (Devlin et al. 2019): the same for every matrix.
+    "plain": (
+        Rule("norm_in.weight",     0, value=1.0), Rule("norm_out.weight", 0, value=1.0),
+        Rule("norm.weight",        0, value=1.0),
+        Rule("weight",             1),
+        Rule("bias",               0),
+    ),
+}
+# fmt: on
+
+
+def initialise(model: nn.Module, config: InitConfig, branches: int, seed: int) -> None:
+    """Fill every parameter in place; `branches` counts the residual sums (2 a layer)."""
+    for name, parameter in model.named_parameters():
+        rule = next(r for r in POLICIES[config.policy] if name.endswith(r.ending))
+        std = rule.std * config.std * (branches**-0.5 if rule.per_branch else 1.0)
+        fill(parameter, name, seed, std, rule.value - _offset(model, name))
+
+
+def fill(parameter: Tensor, name: str, seed: int, std: float, value: float) -> None:
+    """Normal numbers with deviation `std`, or the constant `value` when `std` is 0."""
+    with torch.no_grad():
+        if not std:
+            parameter.fill_(value)
+            return
+        digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+        parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
+
+
+def _offset(model: nn.Module, name: str) -> float:
+    owner = model.get_submodule(name.rpartition(".")[0])
+    return float(getattr(owner, "offset", 0.0))

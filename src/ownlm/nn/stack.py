@@ -1,0 +1,45 @@
+"""Blocks in a row; whether they encode or decode is `StackConfig.causal`.
+
+Shapes: B batch, T tokens, D width, H heads, S keys.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ownlm.nn.block import Block
+from ownlm.nn.cache import Cache
+from ownlm.nn.config import StackConfig
+from ownlm.nn.mask import Mask, Span, build_mask
+from ownlm.nn.norm import make_norm
+from ownlm.nn.position import Rotation, rotation
+
+
+class Stack(nn.Module):
+    """The blocks and the norm after the last one (post-norm blocks end with their own)."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.layers))
+        self.norm = nn.Identity() if c.norm_at == "post" else make_norm(c.norm, c.dim, c.norm_eps)
+
+    def forward(self, x_BTD: Tensor, span: Span, cache: Cache | None = None) -> Tensor:
+        """(B, T, D) to (B, T, D); masks and rotary tables are made once a kind of layer."""
+        masks, tables = self.masks(span), self.tables(span, x_BTD.dtype)
+        for layer, block in enumerate(self.blocks):
+            kind = self.config.kind(layer)
+            layer_cache = cache.layers[layer] if cache is not None else None
+            x_BTD = block(x_BTD, masks[kind.window], tables.get(kind.rope), layer_cache)
+        y_BTD: Tensor = self.norm(x_BTD)
+        return y_BTD
+
+    def masks(self, span: Span) -> dict[int, Mask]:
+        """The mask of each window that some layer has."""
+        windows = {kind.window for kind in self.config.kinds}
+        return {w: build_mask(span, causal=self.config.causal, window=w) for w in windows}
+
+    def tables(self, span: Span, dtype: torch.dtype) -> dict[object, Rotation]:
+        """The rotary tables of each kind of layer that rotates."""
+        ropes = {kind.rope for kind in self.config.kinds if kind.rope is not None}
+        width = self.config.head_dim
+        return {rope: rotation(rope, span.positions, width, dtype) for rope in ropes}
