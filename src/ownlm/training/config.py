@@ -12,8 +12,8 @@ class OptimizerConfig(Config):
 
     kind: Literal["adamw"] = "adamw"
     """The rule of the update."""
-    lr: float = Field(default=1e-3, gt=0)
-    """Highest learning rate; the schedule scales it."""
+    lr: float = Field(default=1e-3, ge=0)
+    """Highest learning rate; the schedule scales it. 0: a recipe derives it from the width."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the running means of the gradient and of its square."""
     eps: float = Field(default=1e-8, gt=0)
@@ -40,8 +40,8 @@ class ScheduleConfig(Config):
 class TrainConfig(Config):
     """The loop: how much, how exactly, and how often it looks, saves and speaks."""
 
-    steps: int = Field(default=1000, ge=1)
-    """Updates of the parameters."""
+    steps: int = Field(default=1000, ge=0)
+    """Updates of the parameters. 0: a recipe derives them from the amount of data."""
     batch: int = Field(default=32, ge=1)
     """Sequences an update."""
     micro_batch: int = Field(default=0, ge=0)
