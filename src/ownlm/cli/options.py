@@ -6,6 +6,7 @@ the nearest option, in the same form as for YAML files.
 
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
@@ -112,7 +113,9 @@ def _unknown(words: list[str], known: list[str], prog: str) -> ConfigError:
 
 
 def _known_options(kind: Any, prog: str, default: Any) -> list[str]:
-    """Every option of `kind` as it is typed, aliases too."""
+    """Every option of `kind` as it is typed, aliases too: read from its help."""
     given = {} if default is None else {"default": default}
-    parser = tyro.extras.get_parser(kind, prog=prog, **given)
-    return sorted({name for action in parser._actions for name in action.option_strings})
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], prog=prog, **given)
+    return sorted(set(re.findall(r"--[\w.-]+", shown.getvalue())))

@@ -1,5 +1,7 @@
 """The complete configuration of a run: what recipes return, and recipe.yaml records."""
 
+import pydantic
+
 from ownlm.config import Config
 from ownlm.data.config import DataConfig
 from ownlm.models.config import ModelConfig
@@ -25,6 +27,8 @@ class RunConfig(Config):
     """Name of the recipe that the values started from."""
     out: str = ""
     """Folder of the run; empty: runs/ and the recipe's name."""
+    epochs: float = pydantic.Field(default=0.0, ge=0.0)
+    """Passes over the training text that decide train.steps where that is 0."""
     data: DataConfig
     tokenizer: TokenizerConfig
     model: ModelConfig

@@ -1,0 +1,139 @@
+"""Named complete runs. Pick one, point it at text, override what you like."""
+
+from collections.abc import Callable
+
+from ownlm.config import nearest
+from ownlm.data.config import DataConfig
+from ownlm.errors import ConfigError
+from ownlm.models.config import ModelConfig
+from ownlm.models.families import SIZES
+from ownlm.recipes.config import RunConfig, SampleConfig
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
+
+
+def demo() -> RunConfig:
+    """A small LLaMA on the built-in text, sized for about three minutes on two cores."""
+    return RunConfig(
+        recipe="demo",
+        data=DataConfig(validation=0.05),
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=4096),
+        model=ModelConfig(family="llama", layers=4, dim=192, heads=6, context=256, tied=True),
+        optimizer=OptimizerConfig(lr=0.0),
+        schedule=ScheduleConfig(kind="cosine", warmup=30),
+        train=TrainConfig(steps=300, batch=32, evaluate_every=100, save_every=100, sample_every=100),
+        sample=SampleConfig(prompt="def ", tokens=80),
+    )
+
+
+def char_tiny() -> RunConfig:
+    """nanoGPT's CPU run: 0.8 M parameters over characters, some minutes on a laptop."""
+    return RunConfig(
+        recipe="char-tiny",
+        data=DataConfig(),
+        tokenizer=TokenizerConfig(kind="char"),
+        model=_char_gpt(layers=4, heads=4, dim=128, context=64, dropout=0.0),
+        optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1),
+        schedule=ScheduleConfig(kind="cosine", warmup=100, final=0.1),
+        train=TrainConfig(steps=2000, batch=12, documents=False, sample_every=500),
+        sample=SampleConfig(tokens=300),
+    )
+
+
+def char_mini() -> RunConfig:
+    """nanoGPT's run over characters: 10.7 M parameters, best near step 2,000 on 1 MB of text."""
+    return RunConfig(
+        recipe="char-mini",
+        data=DataConfig(),
+        tokenizer=TokenizerConfig(kind="char"),
+        model=_char_gpt(layers=6, heads=6, dim=384, context=256, dropout=0.2),
+        optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1),
+        schedule=ScheduleConfig(kind="cosine", warmup=100, final=0.1),
+        train=TrainConfig(steps=5000, batch=64, documents=False, sample_every=1000),
+        sample=SampleConfig(tokens=500),
+    )
+
+
+def llama_mini() -> RunConfig:
+    """A small LLaMA for a file or folder of your text: some 7 M parameters, four passes."""
+    return RunConfig(
+        recipe="llama-mini",
+        epochs=4.0,
+        data=DataConfig(),
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=8192),
+        model=ModelConfig(family="llama", layers=6, dim=256, heads=8, kv_heads=4, context=256),
+        optimizer=OptimizerConfig(lr=0.0),
+        schedule=ScheduleConfig(kind="cosine", warmup=50),
+        train=TrainConfig(steps=0, batch=32, sample_every=500),
+    )
+
+
+def llama_15m() -> RunConfig:
+    """llama2.c's 15 M model: 20 tokens a parameter (Hoffmann et al. 2022); a GPU, or a night."""
+    return RunConfig(
+        recipe="llama-15m",
+        data=DataConfig(validation=0.01),
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=32_000),
+        model=_sized("llama-15m"),
+        optimizer=OptimizerConfig(lr=0.0),
+        schedule=ScheduleConfig(kind="cosine", warmup=300),
+        train=TrainConfig(
+            steps=9300, batch=128, micro_batch=32, evaluate_every=1000, save_every=500
+        ),
+    )
+
+
+def gpt2_124m() -> RunConfig:
+    """GPT-2 small: 20 tokens a parameter in batches of half a million; needs a GPU."""
+    return RunConfig(
+        recipe="gpt2-124m",
+        data=DataConfig(validation=0.005),
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=50_257),
+        model=_sized("gpt2-124m"),
+        optimizer=OptimizerConfig(lr=0.0),
+        schedule=ScheduleConfig(kind="cosine", warmup=250),
+        train=TrainConfig(steps=4750, batch=512, micro_batch=8, evaluate_every=500, save_every=250),
+    )
+
+
+RECIPES: dict[str, Callable[[], RunConfig]] = {
+    "demo": demo,
+    "char-tiny": char_tiny,
+    "char-mini": char_mini,
+    "llama-mini": llama_mini,
+    "llama-15m": llama_15m,
+    "gpt2-124m": gpt2_124m,
+}
+
+
+def recipe(name: str) -> RunConfig:
+    """The configuration of a named run; ConfigError names the nearest."""
+    if name in RECIPES:
+        return RECIPES[name]()
+    guess = nearest(name, list(RECIPES))
+    raise ConfigError(
+        f"no recipe is called {name!r}" + (f", nearest is {guess}" if guess else ""),
+        next_command=f"choose among {', '.join(RECIPES)}",
+    )
+
+
+def table() -> str:
+    """Every recipe and its first line, for help texts."""
+    width = max(map(len, RECIPES))
+    return "\n".join(f"{name:<{width}}  {_purpose(make)}" for name, make in RECIPES.items())
+
+
+def _purpose(make: Callable[[], RunConfig]) -> str:
+    return (make.__doc__ or "").strip().splitlines()[0]
+
+
+def _char_gpt(layers: int, heads: int, dim: int, context: int, dropout: float) -> ModelConfig:
+    return ModelConfig(
+        family="gpt2", layers=layers, heads=heads, dim=dim, context=context, dropout=dropout,
+        tied=True, bias=False,
+    )  # fmt: skip
+
+
+def _sized(name: str) -> ModelConfig:
+    """A named size whose vocabulary is left to the tokenizer."""
+    return SIZES[name].model_copy(update={"vocab": 0})

@@ -1,0 +1,108 @@
+"""Command lines to configurations: what is typed wins, and faults are named by their option."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pydantic
+import pytest
+import tyro
+
+from ownlm.cli.options import parse, value_of
+from ownlm.config import Config
+from ownlm.errors import ConfigError
+
+
+class Part(Config):
+    steps: int = pydantic.Field(default=10, ge=1)
+    """Updates of the weights."""
+    kind: Literal["sun", "moon"] = "sun"
+    """Which light."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Two shares."""
+    path: Annotated[str, tyro.conf.arg(aliases=["--data"])] = ""
+    """Where."""
+
+    @pydantic.model_validator(mode="after")
+    def _moon_is_short(self) -> "Part":
+        if self.kind == "moon" and self.steps > 100:
+            raise ConfigError("the moon allows 100 steps")
+        return self
+
+
+class Whole(Config):
+    part: Part = Part()
+    name: str = "x"
+    """A name."""
+
+
+@dataclass(frozen=True)
+class Options:
+    run: Annotated[Whole, tyro.conf.arg(name="")]
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on."""
+
+
+DEFAULT = Options(run=Whole(part=Part(steps=5), name="default"))
+
+
+def read(*words: str) -> Options:
+    return parse(Options, words, prog="ownlm probe", default=DEFAULT)
+
+
+def test_what_is_not_typed_stays() -> None:
+    assert read() == DEFAULT
+
+
+def test_what_is_typed_wins() -> None:
+    options = read("--part.steps", "7", "--part.betas", "0.5", "0.6", "--data", "a b", "--resume")
+    assert options.run.part == Part(steps=7, betas=(0.5, 0.6), path="a b")
+    assert options.run.name == "default"
+    assert options.resume
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--part.stepz", "3"], ["unknown option --part.stepz", "nearest is --part.steps"]),
+        (["--dta=3"], ["unknown option --dta", "nearest is --data"]),
+        (["--part.steps", "many"], ["--part.steps", "many"]),
+        (["--part.steps", "0"], ["--part.steps", "greater than or equal to 1", "got 0"]),
+        (["--part.kind", "mars"], ["--part.kind", "sun", "moon"]),
+        (["--part.kind", "moon", "--part.steps", "101"], ["the moon allows 100 steps"]),
+        (["--part.steps"], ["--part.steps"]),
+        (["extra"], ["one argument too many", "extra"]),
+    ],
+)
+def test_faults_name_the_option(words: list[str], parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(*words)
+    assert caught.value.exit_code == 2
+    assert caught.value.next_command == "ownlm probe --help"
+    for part in parts:
+        assert part in caught.value.what
+    assert "╭" not in str(caught.value)
+
+
+def test_missing_arguments_are_named() -> None:
+    @dataclass
+    class Needs:
+        model: tyro.conf.Positional[str]
+
+    with pytest.raises(ConfigError, match=r"(?i)model"):
+        parse(Needs, [], prog="ownlm probe")
+
+
+def test_help_shows_documentation_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        read("--help")
+    assert leaving.value.code == 0
+    shown = capsys.readouterr().out
+    assert "Updates of the weights." in shown
+    assert "default: 5" in shown
+
+
+def test_value_of_reads_both_forms() -> None:
+    assert value_of(["--config", "a.yaml", "--x"], "--config") == "a.yaml"
+    assert value_of(["--config=b=c.yaml"], "--config") == "b=c.yaml"
+    assert value_of(["--config"], "--config") is None
+    assert value_of(["--configure", "a"], "--config") is None
