@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ownlm.inspection.architecture import activations, count, describe
+from ownlm.inspection.architecture import activations, describe
 from ownlm.models.config import ModelConfig
 from ownlm.models.families import family_named, size_named
 from ownlm.models.hf_config import Reader
+from ownlm.models.load import count_parameters
 from ownlm.models.model import SingleStack
 
 
@@ -47,7 +48,7 @@ def test_equal_blocks_are_one_part_and_an_odd_one_stands_alone() -> None:
     whole.stack.blocks[2].ffn.body.up = torch.nn.Linear(32, 64, device="meta")
     stack = next(p for p in describe(whole).tree.parts if p.name == "stack")
     assert [(p.name, p.repeats) for p in stack.parts[0].parts] == [("0-1", 2), ("2", 1)]
-    assert stack.parameters == count(whole.stack)
+    assert stack.parameters == count_parameters(whole.stack)
 
 
 def test_a_tied_matrix_counts_once_and_an_own_one_too() -> None:

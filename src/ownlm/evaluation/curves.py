@@ -68,14 +68,19 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
         Panel(
             "Loss",
             "nats per token",
-            [("train", loss), ("smoothed", smoothed(loss))]
-            + [("validation", series(rows, "validation_loss"))],
+            [
+                ("train", loss),
+                ("smoothed", smoothed(loss)),
+                ("validation", series(rows, "validation_loss")),
+            ],
         ),
         Panel(
             "Bits per byte",
             "bits",
-            [("train", smoothed(series(rows, "bpb")))]
-            + [("validation", series(rows, "validation_bpb"))],
+            [
+                ("train", smoothed(series(rows, "bpb"))),
+                ("validation", series(rows, "validation_bpb")),
+            ],
         ),
         Panel("Learning rate", "", [("learning rate", series(rows, "lr"))]),
         Panel("Speed", "tokens per second", [("raw", speed), ("smoothed", smoothed(speed))]),

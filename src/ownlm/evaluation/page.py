@@ -14,10 +14,10 @@ from typing import NewType
 Html = NewType("Html", str)
 
 STYLE = """
-:root{color-scheme:light dark;--ink:#1c2330;--soft:#667085;--paper:#f5f6f8;--card:#fff;--line:#e3e6ec;
---accent:#2f6fe0}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--paper:#12161d;--card:#1a2029;
---line:#2b3340;--accent:#7fb0ff}}
+:root{color-scheme:light dark;--ink:#1c2330;--soft:#667085;--paper:#f5f6f8;--card:#fff;
+--line:#e3e6ec;--accent:#2f6fe0}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--paper:#12161d;
+--card:#1a2029;--line:#2b3340;--accent:#7fb0ff}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
@@ -34,8 +34,8 @@ figure{margin:0}img{display:block;width:100%;height:auto}
 table{border-collapse:collapse;width:100%}td{padding:.2rem .5rem .2rem 0;vertical-align:top;
 border-top:1px solid var(--line);overflow-wrap:anywhere}tr:first-child td{border-top:0}
 td:first-child{color:var(--soft);width:40%}
-pre{margin:.5rem 0;padding:.8rem;background:var(--paper);border:1px solid var(--line);border-radius:8px;
-white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;
+pre{margin:.5rem 0;padding:.8rem;background:var(--paper);border:1px solid var(--line);
+border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;
 max-height:32rem;overflow-y:auto}
 details{border-top:1px solid var(--line);padding:.45rem 0}details:first-of-type{border-top:0}
 summary{cursor:pointer;color:var(--accent)}
@@ -123,5 +123,5 @@ def note(message: str) -> Html:
 
 def _safe(text: str) -> str:
     """Escaped for any place between tags or quotes; controls that HTML forbids become '�'."""
-    kept = "".join(c if c in "\t\n" or c >= " " and c != "\x7f" else "\ufffd" for c in text)
+    kept = "".join(c if c in "\t\n" or (c >= " " and c != "\x7f") else "\ufffd" for c in text)
     return html.escape(kept.encode("utf-8", "replace").decode(), quote=True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ownlm.models.load import count_parameters
 from ownlm.models.model import SingleStack
 
 WIDTHS = {"fp32": 4, "bf16": 2}
@@ -84,12 +85,12 @@ class Description:
 def describe(model: SingleStack) -> Description:
     """Everything that can be told without running the model on real numbers."""
     stack = model.architecture.stack
-    parameters = count(model)
+    parameters = count_parameters(model)
     return Description(
         family=model.family.name,
         tree=tree(model, model.family.name),
         parameters=parameters,
-        embedding_parameters=count(model.embed),
+        embedding_parameters=count_parameters(model.embed),
         context=model.context,
         vocab=model.vocab,
         layers=stack.layers,
@@ -100,11 +101,6 @@ def describe(model: SingleStack) -> Description:
         tied=model.architecture.head.tied,
         memory={name: _memory(model, parameters, name) for name in WIDTHS},
     )
-
-
-def count(module: nn.Module) -> int:
-    """Parameters of a module; a tensor used twice counts once."""
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def tree(module: nn.Module, name: str) -> Part:
