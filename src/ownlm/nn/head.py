@@ -32,6 +32,11 @@ class Output(NamedTuple):
         """(B, T, V), computed at each access."""
         return cap(F.linear(self.features, self.weight, self.bias), self.softcap)
 
+    @property
+    def last_logits(self) -> Tensor:
+        """(B, V): of the last token only, which is all that generation needs."""
+        return self._replace(features=self.features[:, -1]).logits
+
     def cross_entropy(self, targets_BT: Tensor, *, ignore: int = -100) -> tuple[Tensor, Tensor]:
         """(sum of nats, number of targets) over targets that are not `ignore`.
 

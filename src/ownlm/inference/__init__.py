@@ -1,0 +1,1 @@
+"""Generation: choosing tokens, decoding, and a language model as one object."""

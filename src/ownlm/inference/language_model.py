@@ -1,0 +1,173 @@
+"""A model and its tokenizer as one object: load, generate, save."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ownlm.errors import CheckpointError, ConfigError
+from ownlm.inference.config import SamplingConfig
+from ownlm.inference.decode import decode
+from ownlm.inference.sampling import Sampler
+from ownlm.inference.stops import until_stop
+from ownlm.models.load import load_model, save_model, set_tokens
+from ownlm.models.model import SingleStack
+from ownlm.runtime import pick_device
+from ownlm.tokenization.load import load_tokenizer
+from ownlm.tokenization.tokenizer import Tokenizer
+
+_STEP = re.compile(r"step-(\d+)$")
+
+
+class LM:
+    """A language model that reads and writes text.
+
+    `model` is a torch module (ids to logits), `tokenizer` turns text into ids and back.
+    """
+
+    def __init__(
+        self, model: SingleStack, tokenizer: Tokenizer, folder: Path | None = None
+    ) -> None:
+        if tokenizer.vocab_size > model.vocab:
+            raise CheckpointError(
+                f"the tokenizer has {tokenizer.vocab_size} ids, the model only {model.vocab}",
+                where=str(folder or "tokenizer"),
+                next_command="use the tokenizer that the model was trained with",
+            )
+        self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
+        self.stop_ids = {tokenizer.eos_id, *_eos_ids(model.config)}
+
+    def generate(
+        self,
+        prompt: str,
+        max_tokens: int = 200,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        min_p: float = 0.0,
+    ) -> str:
+        """The text that follows `prompt` (without it).
+
+        Ends after `max_tokens`, at the end-of-text token, or before a string of `stop`.
+        Temperature 0 always takes the likeliest token. When the context is full, the window
+        slides and the last half of it is read anew. Raises ConfigError for a value out of range.
+        """
+        values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+        sampling = SamplingConfig.parse({**values, "seed": seed}, "generate")
+        return "".join(self.stream(prompt, max_tokens, sampling, stop))
+
+    def stream(
+        self,
+        prompt: str,
+        max_tokens: int = 200,
+        sampling: SamplingConfig | None = None,
+        stop: Sequence[str] = (),
+    ) -> Iterator[str]:
+        """The same piece by piece, as soon as it is decided; never half a character."""
+        if max_tokens < 0:
+            raise ConfigError(f"expected 0 or more, found {max_tokens}", where="max_tokens")
+        if isinstance(stop, str):
+            stop = (stop,)
+        sampler = Sampler(sampling or SamplingConfig())
+        return until_stop(self._pieces(self.prompt_ids(prompt), sampler, max_tokens), stop)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """What the model reads first: the beginning-of-text token, where the tokenizer has
+        one of its own, and the text. An empty prompt is the end of the text before."""
+        first, end = self.tokenizer.bos_id, self.tokenizer.eos_id
+        begin = [first] if first is not None and first != end else []
+        return begin + self.tokenizer.encode(prompt) or [end]
+
+    def save(self, folder: Path | str) -> None:
+        """Write a Hugging Face folder: configuration, weights and tokenizer."""
+        t = self.tokenizer
+        set_tokens(self.model, bos=t.bos_id, eos=t.eos_id, pad=t.pad_id)
+        save_model(self.model, folder)
+        self.tokenizer.save(Path(folder))
+
+    def _pieces(self, ids: list[int], sampler: Sampler, max_tokens: int) -> Iterator[str]:
+        decoder = self.tokenizer.stream()
+        for token in ids:
+            decoder.push(token)  # the first new piece then keeps its leading space
+
+        def choose(logits_V: Tensor) -> int:
+            return sampler(logits_V[: self.tokenizer.vocab_size])
+
+        for token in decode(self.model, ids, choose, max_tokens):
+            if token in self.stop_ids:
+                break
+            if piece := decoder.push(token):
+                yield piece
+        if piece := decoder.end():
+            yield piece
+
+
+def load(
+    path: str | Path,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> LM:
+    """The language model in a model folder, or in a run folder (its `model/`, else its newest
+    checkpoint).
+
+    `device` None takes the best there is; `dtype` None is float32 on a CPU and the stored type
+    elsewhere. Raises CheckpointError or DataError (ValueErrors) that name the file and the fix.
+    """
+    folder = find_model(Path(path))
+    place = pick_device(str(device) if device is not None else "")
+    kind = _dtype(dtype)
+    if kind is None and place.type == "cpu":
+        kind = torch.float32
+    model, _ = load_model(folder, place, kind)
+    return LM(model, load_tokenizer(folder), folder)
+
+
+def find_model(path: Path) -> Path:
+    """The model folder that `path` means; CheckpointError says what was looked for."""
+    if (path / "config.json").is_file():
+        return path
+    if (path / "model" / "config.json").is_file():
+        return path / "model"
+    checkpoints = [c for c in path.glob("checkpoints/step-*") if (c / "config.json").is_file()]
+    if checkpoints:
+        return max(checkpoints, key=_step)
+    if not path.exists():
+        what = "no such folder"
+    elif (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file():
+        what = "this run has no model/ and no checkpoint yet"
+    else:
+        what = "neither a model folder (config.json) nor a run folder (model/, checkpoints/)"
+    raise CheckpointError(
+        what,
+        where=str(path),
+        next_command="name a folder that `ownlm pretrain` or transformers' save_pretrained wrote",
+    )
+
+
+def _step(checkpoint: Path) -> int:
+    found = _STEP.search(checkpoint.name)
+    return int(found.group(1)) if found else -1
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    names = {
+        "float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16,
+        "bf16": torch.bfloat16, "float16": torch.float16, "fp16": torch.float16,
+    }  # fmt: skip
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in names:
+        raise ConfigError(f"{dtype!r} is unknown; known: {', '.join(names)}", where="dtype")
+    return names[dtype]
+
+
+def _eos_ids(config: dict[str, Any]) -> list[int]:
+    """config.json names one end token or several (LLaMA 3)."""
+    ids = config.get("eos_token_id")
+    ids = ids if isinstance(ids, list) else [ids]
+    return [i for i in ids if isinstance(i, int)]
