@@ -1,9 +1,9 @@
 """Next-token prediction (GPT): each token is guessed from those before it.
 
-    tokens     the  cat  sat  <end>  a   dog        T + 1 tokens of a window
-    inputs     the  cat  sat  <end>  a              what the model sees
-    targets    cat  sat <end>  ----  dog            what it is to say; ---- is not learned:
-    documents   1    1    1    1     2    2         the next text cannot be known from the last
+tokens     the  cat  sat  <end>  a   dog        T + 1 tokens of a window
+inputs     the  cat  sat  <end>  a              what the model sees
+targets    cat  sat <end>  ----  dog            what it is to say; ---- is not learned:
+documents   1    1    1    1     2    2         the next text cannot be known from the last
 """
 
 import numpy as np

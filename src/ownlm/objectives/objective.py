@@ -23,7 +23,7 @@ class Loss(NamedTuple):
 
     total: Tensor
     """Sum of the nats of all targets, a float32 scalar."""
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # tuples have a method of that name
     """How many targets, a scalar."""
     metrics: dict[str, Tensor]
     """Further figures for the log, each two numbers: a sum and what to divide it by."""

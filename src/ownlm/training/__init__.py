@@ -1,1 +1,1 @@
-"""The training loop: optimizer, schedule, precision, checkpoints, and what a crash may not break."""
+"""The training loop: optimizer, schedule, precision, checkpoints, what no crash may break."""

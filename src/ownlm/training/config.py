@@ -56,7 +56,7 @@ class TrainConfig(Config):
     evaluate_every: int = Field(default=250, ge=0)
     """Updates between evaluations, each after a save; 0: only at the end."""
     save_every: int = Field(default=250, ge=0)
-    """Updates between checkpoints, the most a crash can cost; 0: only at evaluations and the end."""
+    """Updates between checkpoints, the most a crash can cost; 0: at evaluations and the end."""
     keep: int = Field(default=2, ge=1)
     """Newest checkpoints that stay. The best one stays too, and any that holds a file `keep`."""
     log_every: int = Field(default=10, ge=1)

@@ -38,12 +38,10 @@ class Weights:
 
     def collect(self, first: bool) -> None:
         """Add the gradients of a micro-batch to the float32 sums; `first` begins a new sum."""
-        for parameter in self.live.values():
-            if parameter.grad is None:  # the loss did not reach this parameter
-                parameter.grad = torch.zeros_like(parameter)
+        new = [_gradient(parameter) for parameter in self.live.values()]
         if not self.split:
             return  # autograd itself adds to float32 gradients
-        sums, new = list(self._sums.values()), [p.grad for p in self.live.values()]
+        sums = list(self._sums.values())
         if first:
             torch._foreach_copy_(sums, new)
         else:
@@ -55,7 +53,7 @@ class Weights:
         """The float32 sums over the micro-batches so far."""
         if self.split:
             return self._sums
-        return {n: p.grad for n, p in self.live.items() if p.grad is not None}
+        return {name: _gradient(parameter) for name, parameter in self.live.items()}
 
     def publish(self) -> None:
         """After an update: round the masters into what the model computes with; drop gradients."""
@@ -64,3 +62,10 @@ class Weights:
             torch._foreach_copy_(live, list(self.master.values()))
         for parameter in self.live.values():
             parameter.grad = None
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """The gradient; zeros where the loss did not reach the parameter."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
