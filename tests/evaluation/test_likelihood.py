@@ -99,7 +99,7 @@ def test_windows_cover_each_target_once(tokens: int, stride: int) -> None:
     covered: list[int] = []
     for begins, length, skipped in plan_windows(tokens, 16, stride):
         for begin, skip in zip(begins, skipped, strict=True):
-            assert 0 <= begin and begin + length + 1 <= tokens and length <= 16
+            assert begin >= 0 and begin + length + 1 <= tokens and length <= 16
             covered += range(begin + 1 + skip, begin + length + 1)
     assert sorted(covered) == list(range(1, tokens))
 
@@ -145,7 +145,7 @@ def test_at_most_so_many_windows_spread_over_the_stream() -> None:
     model = Counting(20)
     found = measure(model, stream, most=4, documents=False)
     assert found.predicted == 4 * 16 + (stream.tokens - 1) % 16
-    assert model.inputs[-17] > 0 and len(model.inputs) == found.predicted
+    assert len(model.inputs) == found.predicted
 
 
 def test_progress_ends_at_the_total() -> None:

@@ -47,23 +47,22 @@ def series(rows: Sequence[Row], key: str) -> Series:
 
 
 def smoothed(raw: Series, share: float = 0.03) -> Series:
-    """An exponential mean over about `share` of the points, without pull to its start.
+    """An exponential mean over about `share` of the points, and over fewer near the start.
 
-    The weighted sum and the sum of weights decay together (Adam's bias correction), so the
-    first point is the first value and not a step towards it.
+    There the loss falls fast: a wide mean would lag behind it. The window grows with a tenth
+    of the points so far, so the first point is the first value itself.
     """
-    keep = 1 - 1 / max(1.0, share * len(raw.values))
-    total = weight = 0.0
+    widest, mean = share * len(raw.values), 0.0
     values = []
-    for value in raw.values:
-        total, weight = keep * total + value, keep * weight + 1
-        values.append(total / weight)
+    for index, value in enumerate(raw.values):
+        mean += (value - mean) / max(1.0, min(widest, 0.1 * index))
+        values.append(mean)
     return Series(raw.steps, values)
 
 
 def panels(rows: Sequence[Row]) -> list[Panel]:
     """The plots of a run, those without a value left out."""
-    loss, speed = series(rows, "loss"), series(rows, "tokens_per_second")
+    loss, speed, norm = (series(rows, k) for k in ("loss", "tokens_per_second", "grad_norm"))
     wanted = [
         Panel(
             "Loss",
@@ -84,7 +83,7 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
         ),
         Panel("Learning rate", "", [("learning rate", series(rows, "lr"))]),
         Panel("Speed", "tokens per second", [("raw", speed), ("smoothed", smoothed(speed))]),
-        Panel("Gradient norm", "before clipping", [("norm", series(rows, "grad_norm"))]),
+        Panel("Gradient norm", "before clipping", [("raw", norm), ("smoothed", smoothed(norm))]),
     ]
     filled = [p._replace(curves=[c for c in p.curves if c[1].steps]) for p in wanted]
     return [p for p in filled if p.curves]
@@ -132,18 +131,27 @@ def _dress(axes: Any, panel: Panel) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(GREY)
-    _cut_start(axes, panel)
+    if limits := usual_range([v for _, curve in panel.curves for v in curve.values]):
+        axes.set_ylim(*limits)
     if len(panel.curves) > 1:
         axes.legend(frameon=False, labelcolor=GREY)
 
 
-def _cut_start(axes: Any, panel: Panel) -> None:
-    """Keep one wild value (a compile step, a spike) from flattening the rest of a curve."""
-    values = sorted(v for _, curve in panel.curves for v in curve.values)
-    low, high = values[0], values[-1]
-    usual = values[int(0.98 * (len(values) - 1))]
-    if len(values) >= 50 and high - low > 4 * (usual - low) > 0:
-        axes.set_ylim(low - 0.05 * (usual - low), low + 1.3 * (usual - low))
+def usual_range(values: Sequence[float]) -> tuple[float, float] | None:
+    """Limits that leave out a few wild values (a compile step, a spike); None shows them all.
+
+    An end is cut where the outer 2 % reach more than twice as far as all the others together.
+    """
+    if len(values) < 50:
+        return None
+    ordered = sorted(values)
+    edge = len(ordered) // 50
+    low, high = ordered[edge], ordered[-1 - edge]
+    spread = high - low
+    bottom = low - 0.3 * spread if low - ordered[0] > 2 * spread else ordered[0]
+    top = high + 0.3 * spread if ordered[-1] - high > 2 * spread else ordered[-1]
+    margin = 0.05 * (top - bottom)
+    return (bottom - margin, top + margin) if margin else None
 
 
 def _number(value: object) -> bool:

@@ -35,7 +35,8 @@ table{border-collapse:collapse;width:100%}td{padding:.2rem .5rem .2rem 0;vertica
 border-top:1px solid var(--line);overflow-wrap:anywhere}tr:first-child td{border-top:0}
 td:first-child{color:var(--soft);width:40%}
 pre{margin:.5rem 0;padding:.8rem;background:var(--paper);border:1px solid var(--line);
-border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;
+border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere;
+font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;
 max-height:32rem;overflow-y:auto}
 details{border-top:1px solid var(--line);padding:.45rem 0}details:first-of-type{border-top:0}
 summary{cursor:pointer;color:var(--accent)}

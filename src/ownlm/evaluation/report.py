@@ -1,0 +1,173 @@
+"""report.html of a run: what happened, in one file that needs nothing else and runs nothing.
+
+Made from what the run folder holds (recipe.yaml, log.jsonl, samples.md, model/), so it can be
+made again at any time. Everything that came from outside, samples above all, is shown as text.
+"""
+
+import json
+import math
+import re
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from ownlm import files, log
+from ownlm.config import flatten
+from ownlm.errors import ConfigError
+from ownlm.evaluation import curves, page
+from ownlm.evaluation.page import Html
+
+REPORT = "report.html"
+
+Row = Mapping[str, Any]
+Facts = Mapping[str, Mapping[str, object]]
+"""Titles of tables, and their rows by name."""
+
+
+class Sample(NamedTuple):
+    """A section of samples.md: its heading (the step) and what the model wrote."""
+
+    title: str
+    text: str
+
+
+def write_report(run: Path, facts: Facts | None = None) -> Path:
+    """Write `run`/report.html and return its path.
+
+    `facts` are further tables that the folder does not hold: the data, the machine. Without
+    matplotlib the report says so and has no plots.
+    """
+    rows = log.read_rows(run / "log.jsonl")
+    recipe = _recipe(run / "recipe.yaml")
+    parts = [
+        page.heading(f"Run {run.resolve().name}", _subtitle(recipe, rows)),
+        page.numbers(_headline(run, rows)),
+        page.section("Training", *_plots(rows)),
+        *_samples(run / "samples.md"),
+        *_facts(facts or {}),
+        page.section("Configuration", _configuration(recipe)),
+        page.section("What to type next", page.text("\n".join(next_commands(run)))),
+    ]
+    path = run / REPORT
+    files.write_text(path, page.page(f"{run.resolve().name} · ownlm", parts))
+    return path
+
+
+def next_commands(run: Path) -> list[str]:
+    """Commands that make sense after a run, ready to be pasted."""
+    folder = shlex.quote(str(run))
+    return [
+        f"ownlm chat {folder}",
+        f'ownlm generate {folder} "Once upon a time"',
+        f"ownlm evaluate {folder} --data FILE_OR_FOLDER",
+        f"ownlm show {folder}",
+    ]
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """The sections of samples.md, latest first; a section begins with a line "## step N"."""
+    try:
+        content = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    pieces = re.split(r"^## +(step \d[^\n]*)\n", content, flags=re.MULTILINE)
+    pairs = zip(pieces[1::2], pieces[2::2], strict=True)
+    return [Sample(title.strip(), text.strip("\n")) for title, text in pairs][::-1]
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _subtitle(recipe: Row, rows: Sequence[Row]) -> str:
+    steps = max((int(row["step"]) for row in rows if "step" in row), default=0)
+    name = recipe.get("recipe") or "own configuration"
+    return f"{name}, {steps:,} steps, made by ownlm"
+
+
+def _headline(run: Path, rows: Sequence[Row]) -> dict[str, str]:
+    """The figures that a reader looks for first; those that are not known are left out."""
+    found: dict[str, str] = {}
+    for title, key in (("validation loss", "validation_loss"), ("bits per byte", "validation_bpb")):
+        if values := curves.series(rows, key).values:
+            found[f"best {title}"] = f"{min(values):.4f}"
+            if key == "validation_loss":
+                found["perplexity"] = f"{math.exp(min(min(values), 700.0)):.2f}"
+    if values := curves.series(rows, "loss").values:
+        found["last training loss"] = f"{values[-1]:.4f}"
+    if (count := stored_parameters(run / "model")) is not None:
+        found["parameters"] = f"{count:,}"
+    if values := curves.series(rows, "tokens").values:
+        found["tokens seen"] = f"{values[-1]:,.0f}"
+    if values := curves.series(rows, "tokens_per_second").values:
+        found["tokens per second"] = f"{statistics.median(values):,.0f}"
+    return found
+
+
+def stored_parameters(folder: Path) -> int | None:
+    """Numbers in the safetensors files of a model folder, from their headers alone."""
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                total += sum(math.prod(file.get_slice(k).get_shape()) for k in file.keys())  # noqa: SIM118
+        except (OSError, SafetensorError):
+            return None
+    return total or None
+
+
+def _plots(rows: Sequence[Row]) -> list[Html]:
+    panels = curves.panels(rows)
+    if not panels:
+        return [page.note("The log holds no numbers yet.")]
+    try:
+        return [page.grid(page.picture(p.title, curves.svg(p)) for p in panels)]
+    except ConfigError as error:
+        log.warn(str(error))
+        return [page.note(str(error))]
+
+
+def _samples(path: Path) -> list[Html]:
+    samples = read_samples(path)
+    folded = [
+        page.folded(sample.title, page.text(sample.text), opened=index == 0)
+        for index, sample in enumerate(samples)
+    ]
+    return [page.section("What it writes", page.card(*folded))] if folded else []
+
+
+def _facts(facts: Facts) -> list[Html]:
+    tables = [page.table(title, _shown(rows)) for title, rows in facts.items() if rows]
+    return [page.section("Data and machine", page.grid(tables))] if tables else []
+
+
+def _configuration(recipe: Row) -> Html:
+    """A card a section of recipe.yaml; single values share one."""
+    single = {k: v for k, v in recipe.items() if not isinstance(v, dict)}
+    sections = {k: flatten(v) for k, v in recipe.items() if isinstance(v, dict)}
+    tables = [page.table("run", _shown(single))] if single else []
+    tables += [page.table(name, _shown(values)) for name, values in sections.items()]
+    return page.grid(tables) if tables else page.note("recipe.yaml could not be read.")
+
+
+def _shown(values: Mapping[str, object]) -> dict[str, str]:
+    return {str(key): _one(value) for key, value in values.items()}
+
+
+def _one(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
