@@ -1,6 +1,10 @@
 """The complete configuration of a run: what recipes return, and recipe.yaml records."""
 
+from pathlib import Path
+from typing import Annotated
+
 import pydantic
+import tyro
 
 from ownlm.config import Config
 from ownlm.data.config import DataConfig
@@ -23,7 +27,7 @@ class SampleConfig(Config):
 class RunConfig(Config):
     """Everything that decides a run; equal configurations and data give equal models."""
 
-    recipe: str = ""
+    recipe: Annotated[str, tyro.conf.Suppress] = ""
     """Name of the recipe that the values started from."""
     out: str = ""
     """Folder of the run; empty: runs/ and the recipe's name."""
@@ -36,3 +40,8 @@ class RunConfig(Config):
     schedule: ScheduleConfig
     train: TrainConfig
     sample: SampleConfig = SampleConfig()
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives."""
+        return Path(self.out or f"runs/{self.recipe}")
