@@ -29,10 +29,12 @@ def library(source: Path, extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | No
     loaded, so both share one pool of threads. Import torch before calling.
     """
     if sys.platform != "linux":
-        return _give_up(source, f"native code is built on Linux only, this is {sys.platform}")
+        _reasons[source.name] = f"native code is built on Linux only, this is {sys.platform}"
+        return None
     compiler = _compiler()
     if compiler is None:
-        return _give_up(source, "no C++ compiler (g++ or clang++) found")
+        _reasons[source.name] = "no C++ compiler (g++ or clang++) found"
+        return None
     target = _cache_folder() / f"{source.stem}-{_fingerprint(source, compiler, extra_flags)}.so"
     try:
         if not target.exists():
@@ -40,16 +42,13 @@ def library(source: Path, extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | No
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
         detail = getattr(error, "stderr", None) or str(error)
-        return _give_up(source, str(detail).strip().splitlines()[0] if detail else "build failed")
+        _reasons[source.name] = str(detail).strip().splitlines()[0] if detail else "build failed"
+        return None
 
 
 def why_not(source: Path) -> str:
     """Why `library(source)` is None, for the line that says which path was chosen."""
     return _reasons.get(source.name, "")
-
-
-def _give_up(source: Path, reason: str) -> None:
-    _reasons[source.name] = reason
 
 
 def _compiler() -> str | None:

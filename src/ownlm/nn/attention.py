@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ownlm.nn import fused
 from ownlm.nn.cache import LayerCache
 from ownlm.nn.config import StackConfig
+from ownlm.nn.dropout import draw_seed, kept, mix
 from ownlm.nn.mask import Mask
 from ownlm.nn.norm import make_norm
 from ownlm.nn.position import Rotation, rotate
@@ -19,34 +21,60 @@ def attend(
     q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Mask, scale: float, dropout: float = 0.0
 ) -> Tensor:
     """softmax(q k^T scale + mask) v, (B, H, T, K): the only place that calls a kernel."""
+    if fused.usable(q_BHTK, k_BGSK) and (ranges := mask.ranges) is not None:
+        seed = draw_seed() if dropout else torch.tensor(0)
+        q, k, v = (x.transpose(1, 2) for x in (q_BHTK, k_BGSK, v_BGSK))
+        lo, hi = (bound.expand(q.shape[:2]) for bound in ranges)
+        return fused.attention(q, k, v, lo, hi, scale, dropout, seed).transpose(1, 2)
     return F.scaled_dot_product_attention(
         q_BHTK,
         k_BGSK,
         v_BGSK,
         attn_mask=mask.tensor,
         dropout_p=dropout,
-        is_causal=mask.causal,
+        is_causal=mask.triangle,
         scale=scale,
         enable_gqa=q_BHTK.shape[1] != k_BGSK.shape[1],
     )
 
 
 def attend_plainly(
-    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Mask, scale: float, dropout: float = 0.0
+    q_BHTK: Tensor,
+    k_BGSK: Tensor,
+    v_BGSK: Tensor,
+    mask: Mask,
+    scale: float,
+    dropout: float = 0.0,
+    seed: Tensor | None = None,
 ) -> Tensor:
-    """The same, step by step (Vaswani et al. 2017, arXiv:1706.03762, eq. 1): the reference."""
+    """The same, step by step (Vaswani et al. 2017, arXiv:1706.03762, eq. 1): the reference.
+
+    `seed` names the dropout mask that the native kernel computes from it.
+    """
     groups = q_BHTK.shape[1] // k_BGSK.shape[1]
     k_BHSK, v_BHSK = (x.repeat_interleave(groups, dim=1) for x in (k_BGSK, v_BGSK))
     scores_BHTS = (q_BHTK @ k_BHSK.mT).float() * scale
-    if mask.causal:
+    if mask.triangle:
         seen = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool, device=scores_BHTS.device)
         scores_BHTS = scores_BHTS.masked_fill(~seen.tril(), -torch.inf)
     elif mask.tensor is not None and mask.tensor.dtype == torch.bool:
         scores_BHTS = scores_BHTS.masked_fill(~mask.tensor, -torch.inf)
     elif mask.tensor is not None:
         scores_BHTS = scores_BHTS + mask.tensor
-    weights_BHTS = F.dropout(scores_BHTS.softmax(dim=-1), dropout).to(v_BHSK.dtype)
-    return weights_BHTS @ v_BHSK
+    weights_BHTS = scores_BHTS.softmax(dim=-1)
+    if dropout and seed is not None:
+        weights_BHTS = weights_BHTS * kept_weights(weights_BHTS, seed, dropout)
+    else:
+        weights_BHTS = F.dropout(weights_BHTS, dropout)
+    return weights_BHTS.to(v_BHSK.dtype) @ v_BHSK
+
+
+def kept_weights(weights_BHTS: Tensor, seed: Tensor, p: float) -> Tensor:
+    """The factors 0 or 1 / (1 - p) that kernels/attention.cpp gives the weights."""
+    B, H, T, S = weights_BHTS.shape
+    heads = mix((seed + torch.arange(B * H)) & 0xFFFFFFFF).view(B, H, 1, 1)
+    places = torch.arange(T)[:, None] * S + torch.arange(S)
+    return kept(places, heads, p) / (1 - p)
 
 
 class SelfAttention(nn.Module):

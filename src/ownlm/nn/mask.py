@@ -9,7 +9,6 @@ Shapes: B batch, T query tokens, S key tokens (cached ones first), H heads.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,15 +26,6 @@ class Span:
     """Position of each query in its segment: (T,) when all rows agree, else (B, T)."""
     segments: Tensor | None = None
     """Segment of every key, (B, S); the last T belong to the queries. None: one segment."""
-
-
-class Mask(NamedTuple):
-    """What the attention kernel needs: nothing, its own triangle, or a tensor."""
-
-    tensor: Tensor | None = None
-    """Broadcasts to (B, H, T, S): booleans are True where seen, floats are added to scores."""
-    causal: bool = False
-    """The kernel's triangle; only without a tensor."""
 
 
 def first_span(ids_BT: Tensor, segments_BT: Tensor | None) -> Span:
@@ -66,22 +56,91 @@ def distances(span: Span) -> Tensor:
     return keys[None, :] - keys[span.past :, None]
 
 
-def build_mask(span: Span, *, causal: bool, window: int = 0, bias: Tensor | None = None) -> Mask:
-    """The mask of self-attention; `bias` (H, T, S) is added to the scores of visible pairs.
+class Mask:
+    """Who sees whom in one kind of layer, in the form that a kernel asks for.
 
-    Nothing is built where the kernel's own triangle, or no mask, says the same.
+    Each form is built when first asked for and kept for the other layers of the pass.
     """
-    triangle = causal and span.length > 1
-    near = 0 < window < span.past + span.length
-    if span.segments is None and bias is None and not near and not (triangle and span.past):
-        return Mask(causal=triangle)
-    distance = distances(span)
-    seen = distance <= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
-    if window:
-        seen = seen & (distance.abs() < window)
-    if span.segments is not None:
-        queries = span.segments[:, span.past :, None]
-        seen = (seen & (queries == span.segments[:, None, :]))[:, None]
-    if bias is None:
-        return Mask(seen)
-    return Mask(bias.masked_fill(~seen, -torch.inf))
+
+    def __init__(
+        self, span: Span, *, causal: bool, window: int = 0, bias: Tensor | None = None
+    ) -> None:
+        self.span, self.causal, self.window, self.bias = span, causal, window, bias
+        self._tensor: Tensor | None = None
+        self._ranges: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def triangle(self) -> bool:
+        """The kernel's own triangle says it all: no tensor is needed."""
+        return self.plain and self.causal and self.span.length > 1
+
+    @property
+    def plain(self) -> bool:
+        """Nothing but perhaps a triangle over the queries themselves."""
+        near = 0 < self.window < self.span.past + self.span.length
+        shifted = self.causal and self.span.length > 1 and self.span.past > 0
+        return self.span.segments is None and self.bias is None and not near and not shifted
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """Broadcasts to (B, H, T, S): booleans are True where seen, floats add to scores.
+
+        None when the mask is `plain`.
+        """
+        if self._tensor is None and not self.plain:
+            self._tensor = self._build_tensor()
+        return self._tensor
+
+    @property
+    def ranges(self) -> tuple[Tensor, Tensor] | None:
+        """(lo, hi), int32 and (B, T): query t sees the keys lo[t] to hi[t] - 1 and no other.
+
+        None where no range says it: a score bias, cached keys, a segment with a gap.
+        """
+        if self._ranges is None and self.bias is None and self.span.past == 0:
+            self._ranges = self._build_ranges()
+        return self._ranges
+
+    def _build_tensor(self) -> Tensor:
+        distance = distances(self.span)
+        seen = distance <= 0 if self.causal else torch.ones_like(distance, dtype=torch.bool)
+        if self.window:
+            seen = seen & (distance.abs() < self.window)
+        if self.span.segments is not None:
+            queries = self.span.segments[:, self.span.past :, None]
+            seen = (seen & (queries == self.span.segments[:, None, :]))[:, None]
+        return seen if self.bias is None else self.bias.masked_fill(~seen, -torch.inf)
+
+    def _build_ranges(self) -> tuple[Tensor, Tensor] | None:
+        places = torch.arange(self.span.length, device=self.span.positions.device)[None]
+        lo, hi = torch.zeros_like(places), torch.full_like(places, self.span.length)
+        if self.span.segments is not None:
+            runs = _runs(self.span.segments)
+            if runs is None:
+                return None
+            lo, hi = runs
+        if self.window:
+            lo, hi = lo.maximum(places - self.window + 1), hi.minimum(places + self.window)
+        if self.causal:
+            hi = hi.minimum(places + 1)
+        return lo.int(), hi.int()
+
+
+def _runs(segments_BT: Tensor) -> tuple[Tensor, Tensor] | None:
+    """First and last + 1 place of the run of equal numbers around each token.
+
+    None when a segment comes in two runs: its tokens then see a set that is no range.
+    """
+    places = torch.arange(segments_BT.shape[1], device=segments_BT.device).expand_as(segments_BT)
+    begins = torch.ones_like(segments_BT, dtype=torch.bool)
+    begins[:, 1:] = segments_BT[:, 1:] != segments_BT[:, :-1]
+    before = segments_BT.cummax(dim=1).values.roll(1, dims=1)
+    before[:, 0] = 0
+    returns = (begins & (segments_BT > 0) & (segments_BT <= before)).any()
+    apart = ((segments_BT == 0) & begins).sum(dim=1).max() > 1  # padding in two runs
+    if returns or apart:
+        return None
+    ends = begins.roll(-1, dims=1)
+    ends[:, -1] = True
+    last = torch.where(ends, places, segments_BT.shape[1]).flip(1).cummin(dim=1).values.flip(1)
+    return torch.where(begins, places, 0).cummax(dim=1).values, last + 1

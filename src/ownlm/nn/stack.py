@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ownlm.nn.block import Block
 from ownlm.nn.cache import Cache
 from ownlm.nn.config import StackConfig
-from ownlm.nn.mask import Mask, Span, build_mask
+from ownlm.nn.mask import Mask, Span
 from ownlm.nn.norm import make_norm
 from ownlm.nn.position import Rotation, rotation
 
@@ -36,7 +36,7 @@ class Stack(nn.Module):
     def masks(self, span: Span) -> dict[int, Mask]:
         """The mask of each window that some layer has."""
         windows = {kind.window for kind in self.config.kinds}
-        return {w: build_mask(span, causal=self.config.causal, window=w) for w in windows}
+        return {w: Mask(span, causal=self.config.causal, window=w) for w in windows}
 
     def tables(self, span: Span, dtype: torch.dtype) -> dict[object, Rotation]:
         """The rotary tables of each kind of layer that rotates."""

@@ -1,0 +1,179 @@
+"""The native attention of kernels/attention.cpp as a torch operator.
+
+It needs bf16 on a processor with AMX; `usable` says whether a call can take it. Everything it
+computes, dropout mask included, `attention.attend_plainly` computes too.
+
+Shapes: B batch, T queries, S keys, H query heads, G key/value heads, K head width.
+"""
+
+import ctypes
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ownlm import native
+from ownlm.nn.dropout import threshold
+
+SOURCE = Path(__file__).parent / "kernels" / "attention.cpp"
+FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
+
+
+class _Problem(ctypes.Structure):
+    """The C++ side's `Problem`, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("batch", "queries", "keys", "heads", "kv_heads")),
+        *((name, ctypes.c_int64) for name in ("width", "q_row", "q_batch", "kv_row", "kv_batch")),
+        ("lo", ctypes.c_void_p),
+        ("hi", ctypes.c_void_p),
+        ("scale", ctypes.c_float),
+        ("threshold", ctypes.c_uint32),
+        ("seed", ctypes.c_uint32),
+    )
+
+
+@functools.cache
+def kernel() -> ctypes.CDLL | None:
+    """The compiled kernel when this processor can run it."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return None
+    if "amx_bf16" not in flags or "avx512_bf16" not in flags:
+        return None
+    library = native.library(SOURCE, FLAGS)
+    return library if library is not None and library.ownlm_attention_available() else None
+
+
+def usable(q: Tensor, k: Tensor) -> bool:
+    """Whether `attention` can take these: bf16 on a CPU with AMX, heads of at most 256."""
+    return (
+        q.dtype == k.dtype == torch.bfloat16
+        and q.device.type == "cpu"
+        and q.shape[-1] % 16 == 0
+        and q.shape[-1] <= 256
+        and kernel() is not None
+    )
+
+
+def attention(
+    q_BTHK: Tensor,
+    k_BSGK: Tensor,
+    v_BSGK: Tensor,
+    lo_BT: Tensor,
+    hi_BT: Tensor,
+    scale: float,
+    p: float,
+    seed: Tensor,
+) -> Tensor:
+    """softmax(q k^T scale) v, (B, T, H, K), where query t reads keys lo[t] to hi[t] - 1.
+
+    A query with lo == hi gives zeros. `lo` and `hi` are int32; `p` drops probabilities.
+    """
+    out: Tensor = _attention(q_BTHK, k_BSGK, v_BSGK, lo_BT, hi_BT, scale, p, seed)[0]
+    return out
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Heads must follow each other without gaps; positions and sequences may be strided."""
+    return x if x.stride(-1) == 1 and x.stride(-2) == x.shape[-1] else x.contiguous()
+
+
+def _problem(
+    q: Tensor, k: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
+) -> _Problem:
+    (B, T, H, K), (_, S, G, _) = q.shape, k.shape
+    steps = (q.stride(1), q.stride(0), k.stride(1), k.stride(0))
+    ends = (lo.data_ptr(), hi.data_ptr())
+    return _Problem(B, T, S, H, G, K, *steps, *ends, scale, threshold(p), int(seed))
+
+
+def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(t.data_ptr()) for t in tensors]
+
+
+@torch.library.custom_op("ownlm::attention", mutates_args=())
+def _attention(
+    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
+) -> tuple[Tensor, Tensor]:
+    library = kernel()
+    assert library is not None, "callers ask `usable`"
+    q, k, v = _rows(q), _rows(k), _rows(v)
+    if v.stride() != k.stride():
+        k, v = k.contiguous(), v.contiguous()
+    lo, hi = lo.contiguous(), hi.contiguous()
+    B, T, H, _ = q.shape
+    out, lse = q.new_empty(q.shape), torch.empty(B, H, T)
+    problem = _problem(q, k, lo, hi, scale, p, seed)
+    library.ownlm_attention_forward(ctypes.byref(problem), *_pointers(q, k, v, out, lse))
+    return out, lse
+
+
+@_attention.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
+) -> tuple[Tensor, Tensor]:
+    B, T, H, _ = q.shape
+    return q.new_empty(q.shape), q.new_empty((B, H, T), dtype=torch.float32)
+
+
+@torch.library.custom_op("ownlm::attention_backward", mutates_args=())
+def _attention_backward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    scale: float,
+    p: float,
+    seed: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    library = kernel()
+    assert library is not None, "the forward pass ran"
+    q, k, v = _rows(q), _rows(k), _rows(v)
+    if v.stride() != k.stride():
+        k, v = k.contiguous(), v.contiguous()
+    lo, hi, grad = lo.contiguous(), hi.contiguous(), grad.contiguous()
+    grads = q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+    problem = _problem(q, k, lo, hi, scale, p, seed)
+    library.ownlm_attention_backward(
+        ctypes.byref(problem), *_pointers(q, k, v, out, lse, grad, *grads)
+    )
+    return grads
+
+
+@_attention_backward.register_fake
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    scale: float,
+    p: float,
+    seed: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, lo, hi, ctx.scale, ctx.p, seed = inputs
+    ctx.save_for_backward(q, k, v, lo, hi, *output, seed)
+
+
+def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:
+    *tensors, seed = ctx.saved_tensors
+    grads = _attention_backward(*tensors, grad, ctx.scale, ctx.p, seed)
+    return (*grads, None, None, None, None, None)
+
+
+_attention.register_autograd(_gradients, setup_context=_remember)
