@@ -1,0 +1,118 @@
+"""`ownlm chat MODEL`: type, and the model goes on from there.
+
+A pretrained model is no assistant: it continues the text that grows between you and it.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import tyro
+from pydantic import Field
+
+from ownlm.cli.generate import show
+from ownlm.cli.options import parse
+from ownlm.config import nearest
+from ownlm.errors import ConfigError
+from ownlm.inference.config import SamplingConfig
+
+HELP = """/temperature N  /top-k N  /top-p N  /min-p N  /seed N  /max-tokens N   change a setting
+/settings  show them      /reset  forget the text so far      /help      /quit"""
+
+
+class ChatOptions(SamplingConfig):
+    """Talk to a model in the terminal."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """Model folder or run folder."""
+    max_tokens: int = Field(default=100, ge=0)
+    """Tokens of one reply at most."""
+    temperature: float = Field(default=0.8, ge=0.0, le=100.0)
+    """0 always takes the likeliest token; 1 samples as the model predicts; more is wilder."""
+    stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A reply ends before this string; may be given several times."""
+    device: str = ""
+    """cpu, cuda, mps; empty: the best there is."""
+    dtype: str = ""
+    """fp32, bf16, fp16; empty: fp32 on a CPU, the stored type elsewhere."""
+
+
+class State(NamedTuple):
+    """What a conversation is: its text, its settings, how many replies were given."""
+
+    text: str
+    options: ChatOptions
+    replies: int = 0
+
+
+def run(args: list[str]) -> int:
+    """The command; returns the exit code."""
+    options = parse(ChatOptions, args, prog="ownlm chat", description=__doc__)
+    from ownlm.inference.language_model import load
+
+    lm = load(options.model, options.device or None, options.dtype or None)
+    print(f"{lm.folder}: the model continues what you type. /help lists commands, /quit ends.")
+
+    def reply(state: State) -> str:
+        names = SamplingConfig.model_fields
+        sampling = SamplingConfig(**{name: getattr(state.options, name) for name in names})
+        sampling = sampling.with_values({"seed": sampling.seed + state.replies})
+        pieces = lm.stream(state.text, state.options.max_tokens, sampling, state.options.stop)
+        return show([], pieces)
+
+    converse(State("", options), reply)
+    return 0
+
+
+def converse(state: State, reply: Callable[[State], str]) -> State:
+    """Read lines until /quit or the end of input; returns the last state."""
+    while (line := _read()) is not None:
+        if line.startswith("/"):
+            after = command(line, state)
+            if after is None:
+                break
+            state = after
+            continue
+        text = f"{state.text}\n{line}" if state.text else line
+        state = state._replace(text=text)
+        text += reply(state)
+        state = State(text, state.options, state.replies + 1)
+    return state
+
+
+def command(line: str, state: State) -> State | None:
+    """Carry out one /command; None means the end."""
+    name, _, value = line[1:].strip().partition(" ")
+    if name in ("quit", "exit", "q"):
+        return None
+    if name == "reset":
+        return state._replace(text="")
+    if name == "settings":
+        kept = state.options.model_dump(include={*SamplingConfig.model_fields, "max_tokens"})
+        print("  ".join(f"{key.replace('_', '-')} {value}" for key, value in kept.items()))
+    elif name == "help":
+        print(HELP)
+    else:
+        return _set(name, value, state)
+    return state
+
+
+def _set(name: str, value: str, state: State) -> State:
+    settings = [*(key.replace("_", "-") for key in SamplingConfig.model_fields), "max-tokens"]
+    if name not in settings:
+        guess = nearest(name, [*settings, "help", "reset", "settings", "quit"])
+        print(f"unknown command /{name}" + (f", nearest is /{guess}" if guess else ""))
+        return state
+    try:
+        options = state.options.with_values({name.replace("-", "_"): value.strip()}, f"/{name}")
+    except ConfigError as error:
+        print(error)
+        return state
+    return state._replace(options=options)
+
+
+def _read() -> str | None:
+    try:
+        return input("> ")
+    except EOFError:
+        print()
+        return None

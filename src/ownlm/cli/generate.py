@@ -1,0 +1,80 @@
+"""`ownlm generate MODEL "prompt"`: continue a text, streaming to the terminal."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import tyro
+from pydantic import Field
+
+from ownlm.cli.options import parse
+from ownlm.errors import DataError
+from ownlm.inference.config import SamplingConfig
+
+
+class GenerateOptions(SamplingConfig):
+    """Continue a prompt."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """Model folder or run folder."""
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")] = ""
+    """Text to continue; '-' reads it from standard input, empty begins a text of its own."""
+    max_tokens: int = Field(default=200, ge=0)
+    """Tokens to write at most."""
+    temperature: float = Field(default=0.8, ge=0.0, le=100.0)
+    """0 always takes the likeliest token; 1 samples as the model predicts; more is wilder."""
+    stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """End before this string; may be given several times."""
+    device: str = ""
+    """cpu, cuda, mps; empty: the best there is."""
+    dtype: str = ""
+    """fp32, bf16, fp16; empty: fp32 on a CPU, the stored type elsewhere."""
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print one JSON object when done instead of streaming text."""
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """The part that chooses tokens."""
+        return SamplingConfig(**{key: getattr(self, key) for key in SamplingConfig.model_fields})
+
+
+def run(args: list[str]) -> int:
+    """The command; returns the exit code."""
+    options = parse(GenerateOptions, args, prog="ownlm generate", description=__doc__)
+    prompt = _read_prompt() if options.prompt == "-" else options.prompt
+    from ownlm.inference.language_model import load
+
+    lm = load(options.model, options.device or None, options.dtype or None)
+    pieces = lm.stream(prompt, options.max_tokens, options.sampling, options.stop)
+    if options.json_output:
+        _print_json(options, prompt, "".join(pieces))
+    else:
+        show([prompt], pieces)
+    return 0
+
+
+def show(before: list[str], pieces: Iterator[str]) -> str:
+    """Write text to the terminal as it comes; returns the pieces joined."""
+    written = []
+    for text in before:
+        sys.stdout.write(text)
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        written.append(piece)
+    sys.stdout.write("\n")
+    return "".join(written)
+
+
+def _read_prompt() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 text: {error.reason}", where=f"stdin:{error.start}") from None
+
+
+def _print_json(options: GenerateOptions, prompt: str, text: str) -> None:
+    found = {"model": options.model, "prompt": prompt, "text": text}
+    found |= options.sampling.model_dump() | {"max_tokens": options.max_tokens}
+    print(json.dumps(found, ensure_ascii=False))
