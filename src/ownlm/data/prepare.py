@@ -1,0 +1,174 @@
+"""From raw text to prepared data: scan, train a tokenizer if asked, split, tokenise, publish."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ownlm import files
+from ownlm.data.config import DataConfig
+from ownlm.data.corpus import Corpus
+from ownlm.data.document import Document
+from ownlm.data.progress import Meter, Progress
+from ownlm.data.shards import (
+    FACTS,
+    FORMAT,
+    REPORT,
+    SPLITS,
+    TOKENIZER,
+    PreparedData,
+    SplitWriter,
+    id_type,
+    is_prepared,
+    open_prepared,
+)
+from ownlm.data.split import Part, Split
+from ownlm.errors import ConfigError, DataError
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.load import load_tokenizer
+from ownlm.tokenization.tokenizer import Tokenizer
+from ownlm.tokenization.train import train_tokenizer
+
+_BATCH = 2 << 20  # characters tokenised at a time; bounds memory
+_PROBE = 1 << 16  # characters from which the room for the shards is estimated
+
+
+def prepare(
+    config: DataConfig,
+    out: Path,
+    tokenizer: Tokenizer | TokenizerConfig,
+    progress: Callable[[Progress], None] | None = None,
+) -> PreparedData:
+    """Read the corpus that `config` names, tokenise it, and publish folder `out` in one step.
+
+    A TokenizerConfig trains a tokenizer on the text for training first. Equal text and
+    configuration give equal bytes, also after a run that was killed. Prepared data that is
+    already at `out` is replaced once the new one is complete.
+
+    Raises DataError for text that cannot be used, DiskError, and ConfigError when `out` holds
+    something else.
+    """
+    _require_own(out)
+    files.require_writable(out.parent)
+    corpus = Corpus(config.path, config)
+    meter = Meter("reading", corpus.size, progress)
+    report = corpus.scan(meter.at)
+    meter.finish()
+    split = Split.choose(config, report)
+    if isinstance(tokenizer, TokenizerConfig):
+        tokenizer = _tokenizer(tokenizer, corpus, split, progress)
+    _require_space(out, corpus, tokenizer)
+    made = tokenizer
+
+    def fill(folder: Path) -> None:
+        meter = Meter("tokenising", report.bytes, progress)
+        facts = _write_splits(folder, corpus, split, made, meter)
+        meter.finish()
+        made.save(folder / TOKENIZER)
+        files.write_json(folder / REPORT, report.as_dict())
+        files.write_json(folder / FACTS, facts)
+
+    files.publish_folder(out, fill)
+    return open_prepared(out)
+
+
+def training_texts(corpus: Corpus, split: Split, budget: int, meter: Meter) -> Iterator[str]:
+    """About `budget` bytes of the text for training, drawn evenly from the whole corpus.
+
+    Which pieces are drawn depends on their text alone. The first one always is.
+    """
+    share, some = budget / max(1, corpus.report.bytes), False
+    for piece in corpus:
+        for part in split.parts(piece):
+            if part.split == "train" and (not some or piece.sampled(share)):
+                some = True
+                yield part.text
+        meter.add(len(piece.text.encode("utf-8")))
+
+
+def _tokenizer(
+    config: TokenizerConfig,
+    corpus: Corpus,
+    split: Split,
+    progress: Callable[[Progress], None] | None,
+) -> Tokenizer:
+    if config.path:
+        return load_tokenizer(Path(config.path))
+    meter = Meter("training the tokenizer", corpus.report.bytes, progress)
+    made = train_tokenizer(training_texts(corpus, split, config.sample_bytes, meter), config)
+    meter.finish()
+    return made
+
+
+def _write_splits(
+    folder: Path, corpus: Corpus, split: Split, tokenizer: Tokenizer, meter: Meter
+) -> dict[str, object]:
+    kind, shard_tokens = id_type(tokenizer.vocab_size), corpus.config.shard_tokens
+    writers = {
+        name: SplitWriter(folder, name, kind, shard_tokens, tokenizer.eos_id) for name in SPLITS
+    }
+    for batch in _batches(part for piece in corpus for part in split.parts(piece)):
+        for part, ids in zip(batch, tokenizer.encode_batch([part.text for part in batch])):
+            writer = writers[part.split]
+            if part.begins:
+                writer.start_document()
+            size = len(part.text.encode("utf-8"))
+            writer.add(ids, size)
+            meter.add(size)
+    facts: dict[str, object] = {
+        "format": FORMAT,
+        "vocab_size": tokenizer.vocab_size,
+        "eos_id": tokenizer.eos_id,
+        "tokenizer_digest": tokenizer.digest,
+        "split": split.kind,
+        "validation_share": split.share,
+    }
+    facts |= {name: writer.finish() for name, writer in writers.items()}
+    _require_complete(writers, corpus, split)
+    return facts
+
+
+def _batches(parts: Iterator[Part]) -> Iterator[list[Part]]:
+    """Lists of parts that hold about _BATCH characters together."""
+    batch: list[Part] = []
+    size = 0
+    for part in parts:
+        batch.append(part)
+        size += len(part.text)
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _require_complete(writers: dict[str, SplitWriter], corpus: Corpus, split: Split) -> None:
+    """Every byte that was scanned was written, and both splits got some of it."""
+    written = sum(writer.text_bytes for writer in writers.values())
+    assert written == corpus.report.bytes, f"{written} bytes written of {corpus.report.bytes}"
+    for name in SPLITS if split.share else ("train",):
+        if not writers[name].tokens:
+            raise DataError(
+                f"no text fell to {name}: {corpus.report.documents} documents, split by "
+                f"{split.kind} with a share of {split.share} for validation",
+                where=corpus.path,
+                next_command="choose --data.split tail, or another --data.validation",
+            )
+
+
+def _require_own(out: Path) -> None:
+    """Never replace a folder that was not made here."""
+    if out.exists() and not is_prepared(out) and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            "exists and is not prepared data; it will not be replaced",
+            where=str(out),
+            next_command="name a new folder with --out",
+        )
+
+
+def _require_space(out: Path, corpus: Corpus, tokenizer: Tokenizer) -> None:
+    """Refuse before the work when the shards will not fit, judged by the first piece of text."""
+    first: Document = next(iter(corpus))
+    probe = first.text[:_PROBE]
+    tokens_a_byte = len(tokenizer.encode(probe)) / len(probe.encode("utf-8"))
+    width = 2 if id_type(tokenizer.vocab_size) == "<u2" else 4
+    shards = (corpus.report.bytes * tokens_a_byte + corpus.report.documents * 2) * width
+    files.require_space(out.parent, int(shards) + corpus.report.documents * 8)
