@@ -1,0 +1,31 @@
+"""What a user sets about the tokenizer."""
+
+from typing import Literal
+
+from ownlm.config import Config
+
+MIB = 1 << 20
+
+
+class TokenizerConfig(Config):
+    """Which tokenizer to train on the user's text, or where an existing one is."""
+
+    kind: Literal["bpe", "wordpiece", "unigram", "byte", "char"] = "bpe"
+    """bpe (GPT, LLaMA), wordpiece (BERT), unigram (T5, XLNet), byte or char (learn nothing).
+    All but wordpiece give back every text exactly."""
+
+    vocab_size: int = 4096
+    """Ids at most, control tokens included. byte always has 256 and the control tokens."""
+
+    path: str = ""
+    """An existing tokenizer.json or the folder that holds one; nothing is trained then."""
+
+    sample_bytes: int = 16 * MIB
+    """Bytes of text used for training at most, drawn evenly from all of it. Training holds about
+    6 bytes of memory per byte of English and 100 per byte of Chinese (few of its words repeat)."""
+
+    lowercase: bool = False
+    """Fold capitals before anything else. Decoding then gives lower case."""
+
+    controls: tuple[str, ...] = ()
+    """Further control tokens such as <|user|>, reserved at the end of the vocabulary."""

@@ -1,0 +1,246 @@
+"""A tokenizer: text to ids and back. The work is done by the `tokenizers` library.
+
+Plain text never becomes a control token here, whatever it spells: control ids are appended by
+the code that builds a sequence, never found in a string. In the library a control string can
+still come out of the model's own vocabulary (T5's Unigram reads "</s>" as its end of text even
+when told not to look for special tokens), so the copy that encodes has such entries renamed.
+"""
+
+import functools
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from ownlm import files
+from ownlm.errors import DataError
+from ownlm.tokenization.pieces import Pieces, StreamDecoder
+from ownlm.tokenization.words import WORD_LIMIT, is_bounded
+
+FILE, SETTINGS_FILE = "tokenizer.json", "tokenizer_config.json"
+MARKER = re.compile(r"[<\[].*[A-Za-z].*[>\]]", re.DOTALL)
+"""A name that is a marker although its entry does not say "special" (Qwen's <tool_call>). No
+word that the pre-tokenisers of words.py produce has this form, so no token can be learned
+that equals one."""
+WINDOW = 1 << 18
+"""Characters encoded at once; the library holds about 200 bytes for each (700 for an emoji)."""
+ROLES = {
+    "eos": ("<|endoftext|>", "</s>", "[SEP]", "<eos>", "<|end_of_text|>"),
+    "bos": ("<s>", "[CLS]", "<bos>", "<|begin_of_text|>"),
+    "pad": ("<|pad|>", "<pad>", "[PAD]"),
+    "unk": ("<unk>", "[UNK]"),
+}
+"""Customary names, for files whose tokenizer_config.json does not say who plays a role."""
+
+
+class Tokenizer:
+    """Ids 0..vocab_size-1 for text; control tokens are known by name in `special`.
+
+    Made from the text of a sound tokenizer.json (load.py checks foreign ones, train.py makes
+    new ones) and the values of its tokenizer_config.json. Raises DataError when no end-of-text
+    token can be found.
+    """
+
+    def __init__(self, text: str, settings: Mapping[str, Any]) -> None:
+        spec = json.loads(text)
+        self.settings = dict(settings)
+        self._text, self._spec = text, spec
+        self._tokens = token_names(spec)
+        self.vocab_size = len(self._tokens)
+        added = [entry for entry in spec.get("added_tokens") or [] if is_control(entry)]
+        self.special: dict[str, int] = {entry["content"]: entry["id"] for entry in added}
+        hidden = frozenset(entry["id"] for entry in added if entry["special"])
+        self._inner = _encoder(text, spec, self.special)
+        self._bounded = len(added) == len(spec.get("added_tokens") or []) and is_bounded(
+            spec.get("normalizer"), spec.get("pre_tokenizer")
+        )
+        self.pieces = Pieces(
+            self._tokens,
+            spec.get("decoder"),
+            self._inner.decoder,
+            frozenset(self.special.values()),
+            hidden,
+        )
+        self._set_roles()
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.kind}, {self.vocab_size:,} ids, digest {self.digest[:12]})"
+
+    @property
+    def kind(self) -> str:
+        """The library's name of the model: BPE, WordPiece, Unigram or WordLevel."""
+        return type(self._inner.model).__name__
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the tokenizer.json says, however it is indented or its keys ordered.
+
+        Shards and checkpoints carry it, so that ids are never read with another vocabulary.
+        """
+        canonical = json.dumps(
+            self._spec, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        )
+        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+    def token(self, id: int) -> str:
+        """The name of an id in the vocabulary; ' the' is 'Ġthe' where bytes are shown so."""
+        return self._tokens[id]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`: no control token is found in it, none is added.
+
+        Raises DataError for a string that is not Unicode (half of a surrogate pair).
+        """
+        if len(text) > WINDOW and self._bounded:
+            return self._encode_windows(text)
+        return self._run([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, the same as from `encode`, on all cores."""
+        if self._bounded and any(len(text) > WINDOW for text in texts):
+            return [self.encode(text) for text in texts]
+        return self._run(texts)
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """The text of `ids`; bytes that are no UTF-8, and unknown ids, become U+FFFD."""
+        return self.pieces.join(ids, skip_special=skip_special).decode("utf-8", "replace")
+
+    def stream(self, *, skip_special: bool = True) -> StreamDecoder:
+        """A decoder for ids that arrive one by one."""
+        return StreamDecoder(self.pieces, skip_special=skip_special)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, as `transformers` reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / FILE, self._text)
+        files.write_json(folder / SETTINGS_FILE, self.settings)
+
+    def _run(self, texts: Sequence[str]) -> list[list[int]]:
+        try:
+            encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        except Exception as error:
+            raise _not_encodable(texts, error) from None
+        return [encoding.ids for encoding in encodings]
+
+    def _encode_windows(self, text: str) -> list[int]:
+        """A long text piece by piece. The last words of a window saw its end instead of what
+        follows, so they are left to the next one, which starts where they start."""
+        ids, start = [], 0
+        while len(text) - start > WINDOW:
+            try:
+                window = self._inner.encode(text[start : start + WINDOW], add_special_tokens=False)
+            except Exception as error:
+                raise _not_encodable([text], error) from None
+            tokens, characters = _settled(window, WINDOW - 2 * WORD_LIMIT)
+            ids += window.ids[:tokens]
+            start += characters
+        return ids + self._run([text[start:]])[0]
+
+    def _set_roles(self) -> None:
+        found = {role: self._role(role, names) for role, names in ROLES.items()}
+        if found["eos"] is None:
+            raise DataError(
+                "no end-of-text token",
+                where=SETTINGS_FILE,
+                next_command="name one of the control tokens there as eos_token",
+            )
+        self.eos_id: int = found["eos"]
+        self.bos_id: int | None = found["bos"]
+        self.unk_id: int | None = found["unk"]
+        self.pad_id: int | None = found["pad"] if found["pad"] != found["eos"] else None
+
+    def _role(self, role: str, names: Sequence[str]) -> int | None:
+        named = self.settings.get(f"{role}_token")
+        named = named.get("content") if isinstance(named, dict) else named
+        candidates = [named] if isinstance(named, str) else names
+        return next((self.special[name] for name in candidates if name in self.special), None)
+
+
+def is_control(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of `added_tokens` steers a model, rather than being a piece of text."""
+    return bool(entry["special"]) or bool(MARKER.fullmatch(entry["content"]))
+
+
+def token_names(spec: Mapping[str, Any]) -> list[str]:
+    """Tokens by id, of the model and added ones, from the values of a sound tokenizer.json."""
+    vocab = spec["model"]["vocab"]
+    by_id = (
+        {id: token for token, id in vocab.items()}
+        if isinstance(vocab, dict)
+        else {id: token for id, (token, _) in enumerate(vocab)}
+    )
+    by_id |= {entry["id"]: entry["content"] for entry in spec.get("added_tokens") or []}
+    return [by_id[id] for id in range(len(by_id))]
+
+
+def _encoder(
+    text: str, spec: dict[str, Any], controls: Mapping[str, int]
+) -> "tokenizers.Tokenizer":
+    """The library's tokenizer, unable to produce a control id from text."""
+    added = spec.get("added_tokens") or []
+    learned = {entry if isinstance(entry, str) else entry[0] for entry in spec["model"]["vocab"]}
+    unmarked = any(is_control(entry) and not entry["special"] for entry in added)
+    if unmarked or learned & controls.keys():
+        text = json.dumps(_without_controls(spec, controls), ensure_ascii=False)
+    inner = tokenizers.Tokenizer.from_str(text)
+    inner.encode_special_tokens = True
+    inner.no_padding()
+    inner.no_truncation()
+    return inner
+
+
+def _without_controls(spec: dict[str, Any], controls: Mapping[str, int]) -> dict[str, Any]:
+    """The same tokenizer, its control tokens under names that no text can guess."""
+    secret = secrets.token_hex(16)
+    names = {name: f"{secret}{id}" for name, id in controls.items()}
+    model, added = dict(spec["model"]), spec.get("added_tokens") or []
+    vocab = model["vocab"]
+    if isinstance(vocab, dict):
+        model["vocab"] = {names.get(token, token): id for token, id in vocab.items()}
+    else:
+        model["vocab"] = [[names.get(token, token), score] for token, score in vocab]
+    if isinstance(model.get("unk_token"), str):
+        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+    if "merges" in model:
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        model["merges"] = [p for p in pairs if not names.keys() & {*p, "".join(p)}]
+    marked = [
+        {**entry, "content": names[entry["content"]], "special": True}
+        if entry["content"] in names
+        else entry
+        for entry in added
+    ]
+    # What is put around a text names control tokens too; encoding here adds nothing.
+    return {**spec, "model": model, "added_tokens": marked, "post_processor": None}
+
+
+def _settled(window: "tokenizers.Encoding", limit: int) -> tuple[int, int]:
+    """How many (tokens, characters) of a window come before the word at character `limit`."""
+    for index in range(len(window.ids) - 1, -1, -1):
+        span, word = window.token_to_chars(index), window.token_to_word(index)
+        if span is not None and word is not None and span[0] < limit:
+            first, start = window.word_to_tokens(word), window.word_to_chars(word)
+            assert first is not None and start is not None and start[0] > 0
+            return first[0], start[0]
+    return 0, limit
+
+
+def _not_encodable(texts: Sequence[str], error: Exception) -> DataError:
+    for number, text in enumerate(texts):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as fault:
+            code = f"U+{ord(text[fault.start]):04X}"
+            return DataError(
+                f"half of a surrogate pair ({code}), which is no Unicode text",
+                where=f"text {number}, character {fault.start}",
+            )
+    return DataError(f"the tokenizer refuses this text: {error}")

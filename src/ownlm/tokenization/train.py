@@ -1,0 +1,287 @@
+"""Training a tokenizer on the user's own text.
+
+The `tokenizers` library counts and merges; this file sees to what it leaves open: memory that
+does not grow with the corpus, a sample from all of it, the same result at every run whatever
+the number of threads, and control tokens that no text can spell.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, processors, trainers
+
+from ownlm.errors import ConfigError, DataError
+from ownlm.tokenization import words
+from ownlm.tokenization.config import MIB, TokenizerConfig
+from ownlm.tokenization.load import load_tokenizer
+from ownlm.tokenization.tokenizer import MARKER, Tokenizer
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, bytes done, bytes in all); 0 in all while that is unknown."""
+
+END, PAD = "<|endoftext|>", "<|pad|>"
+BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PIECE = 1 << 14  # characters; what sampling takes or leaves, and what training sees at once
+UNIGRAM_BYTES = 4 * MIB  # its training costs about 10 s a MiB
+_ALPHABET_SHARE = 0.75  # of a WordPiece vocabulary may go to single characters
+
+
+def train_tokenizer(
+    texts: Iterable[str], config: TokenizerConfig, progress: Progress | None = None
+) -> Tokenizer:
+    """Learn a vocabulary from `texts`, or load the one that `config.path` names.
+
+    At most `config.sample_bytes` of the texts are held; all of them are read. The vocabulary is
+    smaller than asked for when the text does not support more. Raises ConfigError for sizes and
+    names that cannot work, DataError when there is no text.
+    """
+    if config.path:
+        return load_tokenizer(Path(config.path))
+    controls = control_names(config)
+    room = _room(config, len(controls))
+    tell = progress or (lambda stage, done, total: None)
+    pieces = [] if config.kind == "byte" else _sample(texts, config, tell)
+    inner = _TRAINERS[config.kind](_Source(pieces, tell), room, config)
+    return _finish(inner, config, controls)
+
+
+def control_names(config: TokenizerConfig) -> tuple[str, ...]:
+    """The control tokens in the order of their ids, at the end of the vocabulary."""
+    for name in config.controls:
+        if not MARKER.fullmatch(name):
+            raise ConfigError(
+                f"{name!r} could be a word of ordinary text: write it like <|{name.strip()}|>",
+                where="tokenizer.controls",
+            )
+    own = BERT if config.kind == "wordpiece" else (END, PAD)
+    return tuple(dict.fromkeys((*own, *config.controls)))
+
+
+def sample(
+    texts: Iterable[str], limit: int, tell: Progress = lambda stage, done, total: None
+) -> list[str]:
+    """At most `limit` bytes in pieces of PIECE characters, each as likely as any other.
+
+    Every piece draws a number; whenever the sample outgrows `limit`, the bound that numbers must
+    stay under is lowered and what is above goes. The draw is seeded: equal texts in equal order
+    give an equal sample.
+    """
+    draw, bound, seen, size = random.Random(0), 1.0, 0, 0
+    kept: list[tuple[float, str, int]] = []
+    for piece in _cut(texts):
+        number, length = draw.random(), len(piece.encode("utf-8", "replace"))
+        seen += length
+        if number < bound:
+            kept.append((number, piece, length))
+            size += length
+        while size > limit and len(kept) > 1:
+            bound *= 0.75
+            kept = [entry for entry in kept if entry[0] < bound] or kept[:1]
+            size = sum(entry[2] for entry in kept)
+        tell("reading text", seen, 0)
+    return [piece for _, piece, _ in kept]
+
+
+def _sample(texts: Iterable[str], config: TokenizerConfig, tell: Progress) -> list[str]:
+    limit = config.sample_bytes
+    if config.kind == "unigram":
+        limit = min(limit, UNIGRAM_BYTES)
+    pieces = sample(texts, limit, tell)
+    if not pieces:
+        raise DataError("no text to train a tokenizer on")
+    return pieces
+
+
+def _cut(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for start in range(0, len(text), PIECE):
+            yield text[start : start + PIECE]
+
+
+def _room(config: TokenizerConfig, controls: int) -> int:
+    """Ids left for the model's own vocabulary."""
+    if config.sample_bytes < 1:
+        raise ConfigError("must be at least 1", where="tokenizer.sample_bytes")
+    least = 256 + controls
+    if config.vocab_size < least and config.kind != "byte":
+        raise ConfigError(
+            f"{config.vocab_size} is too small: 256 bytes or letters and {controls} control "
+            f"tokens need {least}",
+            where="tokenizer.vocab_size",
+        )
+    return config.vocab_size - controls
+
+
+class _Source:
+    """The sampled text, to be gone through once or twice, with progress."""
+
+    def __init__(self, pieces: list[str], tell: Progress) -> None:
+        self.pieces, self._tell = pieces, tell
+        self._bytes = sum(len(piece.encode("utf-8", "replace")) for piece in pieces)
+
+    def train(self, inner: "tokenizers.Tokenizer", trainer: Any) -> None:
+        inner.train_from_iterator(self._pieces(), trainer)
+
+    def _pieces(self) -> Iterator[str]:
+        done = 0
+        for piece in self.pieces:
+            yield piece
+            done += len(piece.encode("utf-8", "replace"))
+            self._tell("counting words", done, self._bytes)
+        self._tell("learning the vocabulary", self._bytes, self._bytes)
+
+
+def _bpe(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers.Tokenizer":
+    """Byte pair encoding (Sennrich et al. 2016) over bytes (Radford et al. 2019)."""
+    inner = _byte_level(models.BPE(), words.byte_words(), config)
+    alphabet = words.byte_alphabet()
+    source.train(
+        inner,
+        trainers.BpeTrainer(vocab_size=room, initial_alphabet=alphabet, show_progress=False),
+    )
+    return inner
+
+
+def _unigram(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers.Tokenizer":
+    """The unigram language model (Kudo 2018) over bytes."""
+    inner = _byte_level(models.Unigram(), words.byte_words(), config)
+    alphabet = words.byte_alphabet()
+    source.train(
+        inner,
+        trainers.UnigramTrainer(vocab_size=room, initial_alphabet=alphabet, show_progress=False),
+    )
+    scores = dict(json.loads(inner.to_str())["model"]["vocab"])
+    inner.model = models.Unigram(_settle_scores(scores))
+    return inner
+
+
+def _settle_scores(scores: dict[str, float]) -> list[tuple[str, float]]:
+    """The same pieces with scores that do not depend on the order of a hash table.
+
+    The library adds bytes that it did not learn with the lowest score plus 0, 0.0001, 0.0002...
+    in the order its table happens to have (they all get the lowest here), and sums probabilities
+    in that order, which moves the last digits.
+    """
+    lowest = min(scores.values())
+    rare = {p for p, score in scores.items() if len(p) == 1 and score < lowest + 0.03}
+    settled = [(p, round(lowest if p in rare else score, 6)) for p, score in scores.items()]
+    return sorted(settled, key=lambda entry: (-entry[1], entry[0]))
+
+
+def _wordpiece(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers.Tokenizer":
+    """WordPiece as BERT has it (Devlin et al. 2019); [UNK] stands for characters never seen."""
+    inner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    inner.normalizer = words.bert_normalizer(config.lowercase)
+    inner.pre_tokenizer = words.bert_words()
+    inner.decoder = decoders.WordPiece()
+    room += 1  # [UNK], which the model itself must know, is counted among the controls
+    dropped = _drop_rare_characters(source, inner.normalizer, int(room * _ALPHABET_SHARE))
+    # Characters get their ids from a hash table, and ties are broken by id. So they are learned
+    # first, with no room for more, and given in order the second time.
+    source.train(inner, trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
+    alphabet = sorted(inner.get_vocab(with_added_tokens=False))
+    source.train(
+        inner,
+        trainers.WordPieceTrainer(vocab_size=room - 1, special_tokens=alphabet, show_progress=False),
+    )
+    vocab = inner.get_vocab(with_added_tokens=False)
+    tokens = sorted(vocab, key=lambda token: vocab[token])
+    tokens += dropped[: max(0, room - 1 - len(tokens))]
+    known = {token: id for id, token in enumerate([*tokens, "[UNK]"])}
+    trained = tokenizers.Tokenizer(models.WordPiece(known, unk_token="[UNK]"))
+    trained.normalizer, trained.pre_tokenizer = inner.normalizer, inner.pre_tokenizer
+    trained.decoder = inner.decoder
+    return trained
+
+
+def _drop_rare_characters(
+    source: _Source, normalizer: normalizers.Normalizer, keep: int
+) -> list[str]:
+    """Blank out all but the `keep` most frequent characters; returns the others, by frequency."""
+    counts: Counter[str] = Counter()
+    source.pieces = [normalizer.normalize_str(piece) for piece in source.pieces]
+    for piece in source.pieces:
+        counts.update(piece)
+    ordered = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))
+    blank = {ord(character): " " for character in ordered[keep:]}
+    source.pieces = [piece.translate(blank) for piece in source.pieces]
+    return ordered[keep:]
+
+
+def _byte(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers.Tokenizer":
+    """One id a byte, id and byte being the same number."""
+    vocab = {character: byte for byte, character in enumerate(words.byte_alphabet())}
+    return _byte_level(models.BPE(vocab=vocab, merges=[]), words.byte_runs(), config)
+
+
+def _char(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers.Tokenizer":
+    """One id a character; one that was never seen is written as its bytes."""
+    counts: Counter[str] = Counter()
+    for piece in source.pieces:
+        counts.update(piece.lower() if config.lowercase else piece)
+    frequent = sorted(counts, key=lambda c: (-counts[c], c))[: room - 256]
+    # An ASCII character is its own byte, so that byte needs no second token.
+    covered = {ord(character) for character in frequent}
+    spare = [f"<0x{byte:02X}>" for byte in range(256) if byte > 127 or byte not in covered]
+    vocab = {token: id for id, token in enumerate([*sorted(frequent), *spare])}
+    inner = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=[], byte_fallback=True))
+    inner.pre_tokenizer = words.char_runs()
+    inner.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    if config.lowercase:
+        inner.normalizer = normalizers.Lowercase()
+    return inner
+
+
+_TRAINERS: dict[str, Callable[[_Source, int, TokenizerConfig], "tokenizers.Tokenizer"]] = {
+    "bpe": _bpe,
+    "wordpiece": _wordpiece,
+    "unigram": _unigram,
+    "byte": _byte,
+    "char": _char,
+}
+
+
+def _byte_level(
+    model: models.Model, pre_tokenizer: Any, config: TokenizerConfig
+) -> "tokenizers.Tokenizer":
+    inner = tokenizers.Tokenizer(model)
+    inner.pre_tokenizer, inner.decoder = pre_tokenizer, decoders.ByteLevel()
+    if config.lowercase:
+        inner.normalizer = normalizers.Lowercase()
+    return inner
+
+
+def _finish(
+    inner: "tokenizers.Tokenizer", config: TokenizerConfig, controls: tuple[str, ...]
+) -> Tokenizer:
+    """Add the control tokens behind all that was learned, and what `transformers` must know."""
+    added = [tokenizers.AddedToken(name, special=True, normalized=False) for name in controls]
+    inner.add_special_tokens(sorted(added, key=lambda token: token.content != "[UNK]"))
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    if config.kind == "wordpiece":
+        inner.post_processor = _bert_pair(inner)
+        settings |= {f"{name[1:-1].lower()}_token": name for name in BERT}
+        inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    else:
+        settings |= {"eos_token": END, "pad_token": PAD}
+        inputs = ["input_ids", "attention_mask"]
+    settings |= {
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": inputs,
+        "split_special_tokens": True,
+    }
+    return Tokenizer(inner.to_str(pretty=True), settings)
+
+
+def _bert_pair(inner: "tokenizers.Tokenizer") -> processors.TemplateProcessing:
+    """[CLS] A [SEP] B [SEP], for those who open the tokenizer with `transformers`."""
+    return processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, inner.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
