@@ -5,7 +5,7 @@ from typing import Any
 
 from ownlm.errors import DataError
 from ownlm.files import readable
-from ownlm.tokenization import check
+from ownlm.tokenization.check import check, parse_object
 from ownlm.tokenization.tokenizer import FILE, SETTINGS_FILE, Tokenizer
 
 LARGEST = 256 << 20
@@ -23,14 +23,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
     settings = _settings(file.with_name(SETTINGS_FILE))
     try:
         text = _read(file)
-        check.parse(text)
-        return _build(text, settings)
+        check(text)
+        return Tokenizer(text, settings)
     except DataError as error:
         raise DataError(
             error.what,
             where=error.where or str(file),
-            next_command=error.next_command or "take another tokenizer, or train one: "
-            "ownlm tokenizer train PATH --out FOLDER",
+            next_command=error.next_command
+            or "take another tokenizer, or train one: ownlm tokenizer train PATH --out FOLDER",
         ) from None
 
 
@@ -64,20 +64,6 @@ def _settings(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        return check.parse_object(_read(file))
+        return parse_object(_read(file))
     except DataError as error:
         raise DataError(error.what, where=str(file)) from None
-
-
-def _build(text: str, settings: dict[str, Any]) -> Tokenizer:
-    try:
-        return Tokenizer(text, settings)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"the tokenizers library refuses it: {error}") from None
-    except BaseException as error:
-        # A panic of the library is no Exception, so that nobody catches it by chance.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise DataError(f"the tokenizers library broke down on it: {error}") from None

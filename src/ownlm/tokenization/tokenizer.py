@@ -6,12 +6,13 @@ still come out of the model's own vocabulary (T5's Unigram reads "</s>" as its e
 when told not to look for special tokens), so the copy that encodes has such entries renamed.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,8 @@ class Tokenizer:
         files.write_json(folder / SETTINGS_FILE, self.settings)
 
     def _run(self, texts: Sequence[str]) -> list[list[int]]:
-        try:
+        with _refusals(texts):
             encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
-        except Exception as error:
-            raise _not_encodable(texts, error) from None
         return [encoding.ids for encoding in encodings]
 
     def _encode_windows(self, text: str) -> list[int]:
@@ -135,10 +134,8 @@ class Tokenizer:
         follows, so they are left to the next one, which starts where they start."""
         ids, start = [], 0
         while len(text) - start > WINDOW:
-            try:
+            with _refusals([text]):
                 window = self._inner.encode(text[start : start + WINDOW], add_special_tokens=False)
-            except Exception as error:
-                raise _not_encodable([text], error) from None
             tokens, characters = _settled(window, WINDOW - 2 * WORD_LIMIT)
             ids += window.ids[:tokens]
             start += characters
@@ -190,7 +187,8 @@ def _encoder(
     unmarked = any(is_control(entry) and not entry["special"] for entry in added)
     if unmarked or learned & controls.keys():
         text = json.dumps(_without_controls(spec, controls), ensure_ascii=False)
-    inner = tokenizers.Tokenizer.from_str(text)
+    with _refusals():
+        inner = tokenizers.Tokenizer.from_str(text)
     inner.encode_special_tokens = True
     inner.no_padding()
     inner.no_truncation()
@@ -233,14 +231,25 @@ def _settled(window: "tokenizers.Encoding", limit: int) -> tuple[int, int]:
     return 0, limit
 
 
-def _not_encodable(texts: Sequence[str], error: Exception) -> DataError:
+@contextlib.contextmanager
+def _refusals(texts: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what the library raises into a DataError: plain Exceptions, and panics, which are
+    BaseExceptions so that nobody catches them by chance."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise _half_character(texts) or DataError(f"the tokenizer fails: {error}") from None
+
+
+def _half_character(texts: Sequence[str]) -> DataError | None:
     for number, text in enumerate(texts):
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as fault:
-            code = f"U+{ord(text[fault.start]):04X}"
             return DataError(
-                f"half of a surrogate pair ({code}), which is no Unicode text",
+                f"half of a surrogate pair (U+{ord(text[fault.start]):04X}) is no Unicode text",
                 where=f"text {number}, character {fault.start}",
             )
-    return DataError(f"the tokenizer refuses this text: {error}")
+    return None

@@ -184,10 +184,12 @@ def _wordpiece(source: _Source, room: int, config: TokenizerConfig) -> "tokenize
     # Characters get their ids from a hash table, and ties are broken by id. So they are learned
     # first, with no room for more, and given in order the second time.
     source.train(inner, trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
-    alphabet = sorted(inner.get_vocab(with_added_tokens=False))
+    alphabet = sorted({*inner.get_vocab(with_added_tokens=False), *_ascii(inner.normalizer)})
     source.train(
         inner,
-        trainers.WordPieceTrainer(vocab_size=room - 1, special_tokens=alphabet, show_progress=False),
+        trainers.WordPieceTrainer(
+            vocab_size=room - 1, special_tokens=alphabet, show_progress=False
+        ),
     )
     vocab = inner.get_vocab(with_added_tokens=False)
     tokens = sorted(vocab, key=lambda token: vocab[token])
@@ -197,6 +199,12 @@ def _wordpiece(source: _Source, room: int, config: TokenizerConfig) -> "tokenize
     trained.normalizer, trained.pre_tokenizer = inner.normalizer, inner.pre_tokenizer
     trained.decoder = inner.decoder
     return trained
+
+
+def _ascii(normalizer: normalizers.Normalizer) -> set[str]:
+    """What is always in a WordPiece vocabulary: ASCII, letters and digits also inside a word."""
+    characters = {normalizer.normalize_str(chr(code)) for code in range(33, 127)}
+    return characters | {f"##{character}" for character in characters if character.isalnum()}
 
 
 def _drop_rare_characters(
