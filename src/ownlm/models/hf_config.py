@@ -62,7 +62,7 @@ class Reader:
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.fault(key, f"expected a whole number, found {value!r:.80}")
         if not 1 <= value <= LIMITS[kind]:
-            raise self.fault(key, f"expected 1 to {LIMITS[kind]:,} ({kind}), found {value:.6g}")
+            raise self.fault(key, f"expected 1 to {LIMITS[kind]:,} ({kind}), found {value!r:.40}")
         return value
 
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
@@ -71,7 +71,7 @@ class Reader:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fault(key, f"expected a number, found {value!r:.80}")
         if not low <= value <= high:  # also refuses NaN
-            raise self.fault(key, f"expected {low:g} to {high:g}, found {value:.6g}")
+            raise self.fault(key, f"expected {low:g} to {high:g}, found {value!r:.40}")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:

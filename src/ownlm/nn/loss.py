@@ -69,7 +69,8 @@ def chunked(
     as long as the plain way and returned its sum rounded to bfloat16.)
     """
     kept_N = (targets_N != ignore).nonzero().squeeze(1)
-    inputs = (hidden_ND[kept_N], weight_VD, bias_V, targets_N[kept_N], softcap)
+    learn = torch.is_grad_enabled()
+    inputs = (hidden_ND[kept_N], weight_VD, bias_V, targets_N[kept_N], softcap, learn)
     total: Tensor = _Chunked.apply(*inputs)  # type: ignore[no-untyped-call]
     return total, torch.tensor(len(kept_N), device=targets_N.device)
 
@@ -85,9 +86,10 @@ class _Chunked(torch.autograd.Function):
         bias_V: Tensor | None,
         targets_N: Tensor,
         softcap: float,
+        learn: bool,
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
-        sums = _Gradients(hidden_ND, weight_VD, bias_V) if any(ctx.needs_input_grad) else None
+        sums = _Gradients(hidden_ND, weight_VD, bias_V) if learn else None
         rows = max(ROWS.get(hidden_ND.device.type, 1024), CHUNK // len(weight_VD))
         for begin in range(0, len(targets_N), rows):
             part = slice(begin, begin + rows)
@@ -107,7 +109,7 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias = ctx.sums.scaled(grad)
-        return hidden, weight, bias, None, None
+        return hidden, weight, bias, None, None, None
 
 
 def _slopes(logs_CV: Tensor, targets_C: Tensor) -> Tensor:

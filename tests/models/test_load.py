@@ -1,0 +1,272 @@
+"""Model folders that are wrong, foreign or half there; initialisation; what is allocated."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ownlm.errors import CheckpointError, ConfigError
+from ownlm.files import publish_folder
+from ownlm.models import tensors
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import (
+    build_model,
+    count_parameters,
+    load_model,
+    save_model,
+    saved_config,
+    set_tokens,
+)
+
+GPT = ModelConfig(vocab=11, dim=8, heads=2, layers=2, context=16, bias=True)
+LLAMA = ModelConfig(family="llama", vocab=11, dim=8, heads=2, layers=2, context=16)
+
+
+@pytest.fixture(params=[GPT, LLAMA], ids=["gpt2", "llama"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    save_model(build_model(request.param, seed=1), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder: Path, **values: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    held = {k: v.clone() for k, v in load_file(folder / "model.safetensors").items()}
+    change(held)
+    save_file(held, folder / "model.safetensors")
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_model(folder)
+    return str(caught.value)
+
+
+def test_all_faults_are_listed_at_once(folder: Path) -> None:
+    """C3: each missing, unexpected and misshapen tensor, with expected and found."""
+
+    def change(held: dict[str, torch.Tensor]) -> None:
+        names = sorted(held)
+        held["surprise.weight"] = torch.ones(3)
+        held[names[0]] = torch.ones(2, 2, 2)
+        held[names[1]] = held[names[1]].to(torch.int64)
+        del held[names[2]]
+        changed.extend(names[:3])
+
+    changed: list[str] = []
+    edit_tensors(folder, change)
+    text = refusal(folder)
+    assert "4 tensors do not fit" in text
+    assert f"wrong shape {changed[0]}: expected [" in text
+    assert "found [2, 2, 2]" in text
+    assert f"wrong type {changed[1]}: expected floating point, found I64" in text
+    assert f"missing {changed[2]}: expected [" in text
+    assert "unexpected surprise.weight: found [3]" in text
+    assert str(folder) in text
+
+
+def test_nothing_is_allocated_for_a_folder_that_does_not_fit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C4: a config.json of terabytes is refused by shape, from the meta device."""
+    key = "n_embd" if "n_embd" in (folder / "config.json").read_text() else "hidden_size"
+    edit(folder, **{key: 1 << 18, "head_dim": None, "n_inner": None})
+    monkeypatch.setattr(tensors.TensorFiles, "read", None)
+    assert "wrong shape" in refusal(folder)
+
+
+CAPS = [
+    ("vocab_size", 10**12), ("vocab_size", 0), ("vocab_size", -5), ("vocab_size", "11"),
+    ("vocab_size", True), ("vocab_size", 11.0), ("vocab_size", [11]),
+    ("num_hidden_layers", 10**9), ("num_attention_heads", 10**5), ("hidden_size", 2**40),
+    ("intermediate_size", 10**15), ("max_position_embeddings", 10**12), ("rms_norm_eps", "1e-5"),
+    ("rms_norm_eps", -1), ("rms_norm_eps", 10**400), ("vocab_size", 10**400),
+    ("rope_parameters", [1]),
+    ("rope_parameters", {"rope_type": "longrope"}), ("tie_word_embeddings", 1),
+    ("rope_parameters", {"rope_type": "linear"}), ("hidden_act", "mish"), ("hidden_act", {}),
+    ("num_key_value_heads", 3), ("pretraining_tp", 2), ("attention_dropout", 2.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), CAPS)
+def test_config_values_are_refused_by_key(key: str, value: Any, tmp_path: Path) -> None:
+    save_model(build_model(LLAMA, seed=1), tmp_path)
+    edit(tmp_path, **{key: value})
+    text = refusal(tmp_path)
+    assert str(tmp_path / "config.json") in text
+    assert key in text or "factor" in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe{}", b'{"a": ' + b"[" * 200_000, b"9" * 5000],
+    ids=["empty", "torn", "list", "null", "not UTF-8", "deep", "long number"],
+)
+def test_config_that_is_no_object(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    assert "config.json" in refusal(tmp_path)
+
+
+def test_config_beyond_any_sense_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b" " * (16 * 1024**2 + 1))
+    assert "larger than" in refusal(tmp_path)
+
+
+def test_folder_without_config(tmp_path: Path) -> None:
+    assert "no model folder" in refusal(tmp_path)
+
+
+def test_unknown_family_names_the_nearest(folder: Path) -> None:
+    edit(folder, model_type="lama")
+    assert "'lama' is unknown, nearest is llama; known: gpt2, llama" in refusal(folder)
+    edit(folder, model_type=["gpt2"])
+    assert "unknown" in refusal(folder)
+    edit(folder, model_type=None)
+    assert "model_type: missing" in refusal(folder)
+
+
+def test_python_files_in_a_folder_are_never_imported(folder: Path) -> None:
+    """C4: auto_map names code; it is not looked at."""
+    (folder / "modeling_evil.py").write_text("raise SystemExit('ran')")
+    edit(folder, auto_map={"AutoModel": "modeling_evil.Evil"}, trust_remote_code=True)
+    load_model(folder)
+
+
+def test_quantized_folder_is_refused(folder: Path) -> None:
+    edit(folder, quantization_config={"quant_method": "gptq"})
+    assert "quantization_config" in refusal(folder)
+
+
+def test_manifest_is_held_against_the_files(folder: Path, tmp_path: Path) -> None:
+    """C7: a published folder that was changed afterwards."""
+    model, _ = load_model(folder)
+    published = tmp_path / "published"
+    publish_folder(published, lambda partial: save_model(model, partial))
+    load_model(published)
+    path = published / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    text = refusal(published)
+    assert hashlib.sha256(content).hexdigest()[:16] in text
+    assert "the manifest says" in text
+
+
+def test_damaged_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[]")
+    assert "manifest.json" in refusal(folder)
+
+
+def test_loading_converts_type_without_touching_the_file(folder: Path) -> None:
+    before = (folder / "model.safetensors").read_bytes()
+    model, _ = load_model(folder, dtype=torch.bfloat16)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_loaded_parameters_can_be_trained(folder: Path) -> None:
+    model, _ = load_model(folder)
+    total, count = model(torch.tensor([[1, 2, 3]])).cross_entropy(torch.tensor([[2, 3, 4]]))
+    (total / count).backward()
+    assert all(p.requires_grad and p.grad is not None for p in model.parameters())
+    assert not model.training
+
+
+def test_model_without_biases_is_written_with_zeros(tmp_path: Path) -> None:
+    model = build_model(GPT.with_values({"bias": False}), seed=1)
+    assert not any(name.endswith("bias") for name, _ in model.named_parameters())
+    save_model(model, tmp_path)
+    biases = {k: v for k, v in load_file(tmp_path / "model.safetensors").items() if "bias" in k}
+    assert len(biases) == 2 * 6 + 1
+    assert not any(bias.any() for bias in biases.values())
+    again, values = load_model(tmp_path)
+    assert values["ownlm"] == {"bias": False}
+    assert not any(name.endswith("bias") for name, _ in again.named_parameters())
+    edit_tensors(tmp_path, lambda held: held["transformer.ln_f.bias"].add_(1))
+    assert "transformer.ln_f.bias is not zero" in refusal(tmp_path)
+
+
+def test_initialisation_follows_the_table() -> None:
+    config = ModelConfig(vocab=500, dim=64, heads=4, layers=8, bias=True)
+    for family in ("gpt2", "llama"):
+        model = build_model(config.with_values({"family": family}), seed=1)
+        deviation = {n: float(p.detach().std()) for n, p in model.named_parameters() if p.ndim == 2}
+        for name, found in deviation.items():
+            branch = name.endswith(("body.o.weight", "body.down.weight"))
+            assert found == pytest.approx(0.02 / 4 if branch else 0.02, rel=0.06), name
+        ones = {n for n, p in model.named_parameters() if p.ndim == 1 and bool((p == 1).all())}
+        zeros = {n for n, p in model.named_parameters() if p.ndim == 1 and not p.any()}
+        assert all("norm" in name and name.endswith("weight") for name in ones)
+        assert all(name.endswith("bias") for name in zeros)
+        assert len(ones) + len(zeros) + len(deviation) == len(list(model.parameters()))
+
+
+def test_initialisation_is_a_function_of_seed_and_name() -> None:
+    one, same, other, deep = (
+        dict(build_model(GPT.with_values({"layers": n}), seed=seed).named_parameters())
+        for n, seed in ((2, 1), (2, 1), (2, 2), (3, 1))
+    )
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["embed.tokens.weight"], other["embed.tokens.weight"])
+    name = "stack.blocks.1.attn.body.qkv.weight"
+    assert torch.equal(one[name], deep[name])
+
+
+def test_seed_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    build_model(GPT, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_vocabulary_must_be_known() -> None:
+    with pytest.raises(ConfigError, match="vocabulary"):
+        build_model(GPT.with_values({"vocab": 0}), seed=1)
+
+
+def test_unknown_family_in_a_configuration() -> None:
+    with pytest.raises(ConfigError, match="nearest is gpt2"):
+        build_model(GPT.with_values({"family": "gpt-2"}), seed=1)
+
+
+def test_tokens_and_dropout_are_kept(tmp_path: Path) -> None:
+    for config in (GPT, LLAMA):
+        model = build_model(config.with_values({"dropout": 0.25}), seed=1)
+        set_tokens(model, bos=None, eos=3, pad=4)
+        save_model(model, tmp_path)
+        again, values = load_model(tmp_path)
+        assert (values["bos_token_id"], values["eos_token_id"], values["pad_token_id"]) == (
+            None, 3, 4,
+        )  # fmt: skip
+        assert json.loads((tmp_path / "generation_config.json").read_text()) == {
+            "eos_token_id": 3,
+            "pad_token_id": 4,
+        }
+        assert again.architecture == model.architecture
+        assert saved_config(again) == values
+
+
+def test_sizes_are_what_the_papers_say() -> None:
+    """GPT-2 small 124,439,808; TinyLlama-like sizes as llama2.c reports; LLaMA 3 8B 8.03e9."""
+    from ownlm.models.families import SIZES
+    from ownlm.models.load import _empty, family_of, hf_values
+
+    expected = {
+        "gpt2-124m": 124_439_808, "gpt2-355m": 354_823_168, "gpt2-774m": 774_030_080,
+        "gpt2-1.5b": 1_557_611_200, "llama-260k": 260_032, "llama-15m": 15_191_712,
+        "llama-7b": 6_738_415_616, "llama3-8b": 8_030_261_248,
+    }  # fmt: skip
+    for name, count in expected.items():
+        values = hf_values(SIZES[name])
+        assert count_parameters(_empty(family_of(values), values, "")) == count, name

@@ -1,0 +1,95 @@
+"""The chunked cross entropy equals the plain one, gradients too, and holds few logits."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ownlm.nn import loss
+from ownlm.nn.loss import Loss, chunked, cross_entropy, plain
+
+
+def case(dtype: torch.dtype, bias: bool, tokens: int = 53) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(2)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(dtype).requires_grad_()
+
+    targets = torch.randint(0, 31, (tokens,), generator=generator)
+    targets[::5] = -100
+    return [draw(tokens, 12), draw(31, 12), *([draw(31)] if bias else []), targets]
+
+
+def run(compute: Loss, given: list[Tensor], softcap: float, scale: float) -> list[Tensor]:
+    hidden, weight, *bias, targets = given
+    total, count = compute(hidden, weight, bias[0] if bias else None, targets, -100, softcap)
+    grads = torch.autograd.grad(scale * total, [hidden, weight, *bias])
+    return [total, count, *grads]
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "CHUNK", 31 * 7)
+    monkeypatch.setattr(loss, "ROWS", {"cpu": 1})
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("softcap", [0.0, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunked_equals_plain(bias: bool, softcap: float, dtype: torch.dtype) -> None:
+    given = case(dtype, bias)
+    ours, theirs = (run(compute, given, softcap, 0.3) for compute in (chunked, plain))
+    precision = 1e-5 if dtype == torch.float32 else 2e-2
+    assert ours[0].dtype == torch.float32
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == b.dtype
+        assert (a - b).float().norm() <= precision * b.float().norm()
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_control_a_wrong_target_is_seen() -> None:
+    given = case(torch.float32, True)
+    right = run(plain, given, 0.0, 1.0)
+    given[-1][1] = (given[-1][1] + 1) % 31
+    wrong = run(chunked, given, 0.0, 1.0)
+    assert all((a - b).norm() > 1e-3 * b.norm() for a, b in zip(wrong[2:], right[2:], strict=True))
+
+
+@pytest.mark.parametrize("compute", [plain, chunked])
+def test_all_targets_ignored(compute: Loss) -> None:
+    given = case(torch.float32, False)
+    given[-1][:] = -100
+    total, count, *grads = run(compute, given, 0.0, 1.0)
+    assert total == 0
+    assert count == 0
+    assert not any(g.any() for g in grads)
+
+
+def test_only_a_few_logits_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 0
+    linear = torch.nn.functional.linear
+
+    def watched(*given: Tensor) -> Tensor:
+        nonlocal largest
+        made = linear(*given)
+        largest = max(largest, made.numel())
+        return made
+
+    monkeypatch.setattr(loss, "LARGE", 31 * 52)
+    monkeypatch.setattr(loss, "CHUNK", 31 * 7)
+    monkeypatch.setattr(loss, "ROWS", {"cpu": 1})
+    monkeypatch.setattr(loss.F, "linear", watched)
+    hidden, weight, targets = case(torch.float32, False)
+    cross_entropy(hidden, weight, None, targets)[0].backward()
+    assert largest == 31 * 7
+    assert weight.grad is not None
+    cross_entropy(hidden[:52], weight, None, targets[:52])
+    assert largest == 31 * 52
+
+
+def test_without_gradients_none_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "_Gradients", None)
+    given = case(torch.float32, False)
+    with torch.no_grad():
+        total, _ = chunked(given[0], given[1], None, given[2], -100, 0.0)
+    assert torch.allclose(total, plain(given[0], given[1], None, given[2], -100, 0.0)[0])
