@@ -39,7 +39,7 @@ def test_yaml_may_name_the_recipe(tmp_path: Path) -> None:
 
 
 def test_data_and_out_have_short_names() -> None:
-    run = read_options(["demo", "--data", "-dash and space", "--out", "here"]).run
+    run = read_options(["demo", "--data=-dash and space", "--out", "here"]).run
     assert run.data.path == "-dash and space"
     assert run.folder == Path("here")
     assert recipe("demo").folder == Path("runs/demo")

@@ -14,12 +14,13 @@ from ownlm.recipes.config import RunConfig
 from ownlm.recipes.named import recipe, table
 
 PROG = "ownlm pretrain"
-DESCRIPTION = """usage: ownlm pretrain RECIPE --data PATH [options]
+INTRODUCTION = """Train a model from a file or folder of text, or from what `ownlm prepare` made of it:
 
-Train a model from raw text (a file or a folder), or from shards that `ownlm prepare` made.
+  ownlm pretrain RECIPE --data PATH [options]
+
 Values come from the recipe, then from --config, then from this line; the later ones win.
+The recipes are:
 
-recipes:
 """
 SHOWN = "llama-mini"
 """The recipe whose values help shows when none is named."""
@@ -56,13 +57,9 @@ def read_options(args: list[str]) -> Options:
     name = args[0] if args and not args[0].startswith("-") else ""
     rest = _spelled_out(args[1:] if name else args)
     if {"-h", "--help"} & set(rest):
-        return parse(
-            Options,
-            ["--help"],
-            prog=PROG,
-            default=Options(recipe(name or SHOWN)),
-            description=DESCRIPTION + table(),
-        )
+        shown = recipe(name or SHOWN)
+        print(INTRODUCTION + table(), end="\n\n")
+        return parse(Options, ["--help"], prog=f"{PROG} {shown.recipe}", default=Options(shown))
     start = _start(name, rest)
     return parse(Options, rest, prog=f"{PROG} {start.recipe}", default=Options(start))
 

@@ -31,6 +31,8 @@ class RunConfig(Config):
     """Name of the recipe that the values started from."""
     out: str = ""
     """Folder of the run; empty: runs/ and the recipe's name."""
+    device: str = ""
+    """cpu, cuda, mps; empty: the best there is."""
     epochs: float = pydantic.Field(default=0.0, ge=0.0)
     """Passes over the training text that decide train.steps where that is 0."""
     data: DataConfig

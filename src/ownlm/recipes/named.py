@@ -21,7 +21,9 @@ def demo() -> RunConfig:
         model=ModelConfig(family="llama", layers=4, dim=192, heads=6, context=256, tied=True),
         optimizer=OptimizerConfig(lr=0.0),
         schedule=ScheduleConfig(kind="cosine", warmup=30),
-        train=TrainConfig(steps=300, batch=32, evaluate_every=100, save_every=100, sample_every=100),
+        train=TrainConfig(
+            steps=300, batch=32, evaluate_every=100, save_every=100, sample_every=100
+        ),
         sample=SampleConfig(prompt="def ", tokens=80),
     )
 

@@ -1,0 +1,117 @@
+"""What `auto` becomes on this machine: one place for the choices that only speed depends on.
+
+A run keeps the choices it began with, so that a resume on another day continues bit for bit.
+"""
+
+import os
+import shutil
+from typing import Literal
+
+import torch
+
+from ownlm import runtime
+from ownlm.inspection.architecture import Description, Memory
+from ownlm.recipes.config import RunConfig
+from ownlm.training.config import Choices
+
+SHARE = 0.7
+"""Of the machine's memory: what training may take, the rest is for the system and the data."""
+
+NARROW = 256
+"""On a CPU, models narrower than this gain nothing from bfloat16."""
+
+FLOPS = {"cpu": 5e11, "mps": 2e12, "cuda": 1e14}
+"""Roughly what training reaches a second, for deciding whether a run is long."""
+
+LONG = 1200.0
+"""Seconds from which on compiling, which takes tens of them, is worth it."""
+
+
+def settle(
+    config: RunConfig, before: Choices | None, described: Description, device: torch.device
+) -> Choices:
+    """Choose, and set the process up for it: threads, and memory that is reused.
+
+    `before` are the choices of a run that goes on; they stay, save what the configuration now
+    states itself.
+    """
+    chosen = choose(config, described, device)
+    if before:
+        chosen = kept(config, before, chosen)
+    torch.set_num_threads(chosen.threads)
+    if device.type == "cpu":
+        needed = needed_memory(described, chosen, config.train.batch)
+        runtime.settle_memory(min(needed, int(available_memory(device) * SHARE)))
+    return chosen
+
+
+def choose(config: RunConfig, described: Description, device: torch.device) -> Choices:
+    """What each `auto` becomes in a run that begins here."""
+    train, precision = config.train, _precision(config, device)
+    return Choices(
+        precision=precision,
+        compile=_compile(config, device, described.parameters),
+        threads=train.threads or _threads(),
+        micro_batch=train.micro_batch
+        or fitting(train.batch, described.memory[precision], available_memory(device)),
+    )
+
+
+def kept(config: RunConfig, before: Choices, chosen: Choices) -> Choices:
+    """The choices of the run that goes on, save what its configuration states itself."""
+    train = config.train
+    stated = {
+        "precision": train.precision != "auto",
+        "compile": train.compile != "auto",
+        "threads": train.threads > 0,
+        "micro_batch": train.micro_batch > 0,
+    }
+    own = {name: getattr(chosen, name) for name, is_stated in stated.items() if is_stated}
+    return before.model_copy(update=own)
+
+
+def fitting(batch: int, memory: Memory, available: int) -> int:
+    """Sequences at once: the largest whole part of a batch that fits; 0 stands for all of it."""
+    room = available * SHARE - (memory.training - memory.activations)
+    fits = [n for n in range(1, batch + 1) if batch % n == 0 and n * memory.activations <= room]
+    largest = max(fits, default=1)
+    return 0 if largest == batch else largest
+
+
+def needed_memory(described: Description, choices: Choices, batch: int) -> int:
+    """Bytes at the peak of a training step, estimated."""
+    memory = described.memory[choices.precision]
+    return memory.training + memory.activations * ((choices.micro_batch or batch) - 1)
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that tensors may take on the device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return runtime.memory_bytes()
+
+
+def _precision(config: RunConfig, device: torch.device) -> Literal["fp32", "bf16"]:
+    if config.train.precision != "auto":
+        return config.train.precision
+    wide = device.type != "cpu" or config.model.dim >= NARROW
+    return "bf16" if wide and runtime.fast_bf16(device) else "fp32"
+
+
+def _compile(config: RunConfig, device: torch.device, parameters: int) -> bool:
+    if config.train.compile != "auto":
+        return config.train.compile == "on"
+    tokens = config.train.steps * config.train.batch * config.model.context
+    seconds = 6 * parameters * tokens / FLOPS.get(device.type, FLOPS["cpu"])
+    return seconds >= LONG and _has_compiler(device)
+
+
+def _has_compiler(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.utils._triton.has_triton()
+    return device.type == "cpu" and shutil.which("g++") is not None
+
+
+def _threads() -> int:
+    """All cores, unless the person who started the process has decided otherwise."""
+    return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else runtime.core_count()

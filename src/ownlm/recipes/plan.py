@@ -1,0 +1,87 @@
+"""What a run is going to be, shown before it starts: size, work, memory, and what was derived."""
+
+import torch
+
+from ownlm.files import readable
+from ownlm.inspection.architecture import Description, describe
+from ownlm.models.config import ModelConfig
+from ownlm.models.families import family_named
+from ownlm.models.hf_config import Reader
+from ownlm.models.load import hf_values
+from ownlm.models.model import SingleStack
+from ownlm.recipes import machine
+from ownlm.recipes.config import RunConfig
+from ownlm.recipes.derive import tokens_per_step
+from ownlm.training.config import Choices
+
+DERIVED = {
+    "optimizer.lr": "learning rate from the width",
+    "train.steps": "updates from the passes over the text",
+    "schedule.warmup": "warmup cut for a short run",
+}
+"""Keys that are worth a word when the configuration left them to us."""
+
+
+def sketched(config: ModelConfig) -> Description:
+    """A model in numbers, before any of its memory is taken."""
+    values, family = hf_values(config), family_named(config.family)
+    with torch.device("meta"):
+        return describe(SingleStack(family.from_hf(Reader(values)), family, values))
+
+
+def plan(
+    asked: RunConfig,
+    config: RunConfig,
+    described: Description,
+    choices: Choices,
+    device: torch.device,
+    train_tokens: int,
+) -> str:
+    """Some lines for the person at the terminal; `asked` is the configuration before deriving."""
+    rows = {
+        "model": _model(config, described),
+        "work": _work(config, train_tokens),
+        "rate": _rate(config),
+        "memory": _memory(config, described, choices, device),
+        "machine": _machine(choices, device),
+    }
+    if words := [DERIVED[key] for key, *_ in asked.differences(config) if key in DERIVED]:
+        rows["derived"] = ", ".join(words)
+    return "\n".join(f"{name:<8} {text}" for name, text in rows.items())
+
+
+def _model(config: RunConfig, described: Description) -> str:
+    return (
+        f"{described.family}, {described.layers} layers x {described.dim}, context "
+        f"{described.context}, {described.vocab:,} token ids: {described.parameters:,} parameters"
+    )
+
+
+def _work(config: RunConfig, train_tokens: int) -> str:
+    train = config.train
+    tokens = train.steps * tokens_per_step(config)
+    return (
+        f"{train.steps:,} updates of {train.batch} x {config.model.context} tokens = {tokens:,}, "
+        f"{tokens / max(1, train_tokens):.1f} passes over {train_tokens:,}"
+    )
+
+
+def _rate(config: RunConfig) -> str:
+    schedule = config.schedule
+    down = "" if schedule.kind == "constant" else f" down to {schedule.final:.0%}"
+    return f"{config.optimizer.lr:g}, warmup {schedule.warmup}, {schedule.kind}{down}"
+
+
+def _memory(
+    config: RunConfig, described: Description, choices: Choices, device: torch.device
+) -> str:
+    available = machine.available_memory(device)
+    needed = machine.needed_memory(described, choices, config.train.batch)
+    at_once = choices.micro_batch or config.train.batch
+    return f"about {readable(needed)} of {readable(available)}, {at_once} sequences at once"
+
+
+def _machine(choices: Choices, device: torch.device) -> str:
+    compiled = "compiled" if choices.compile else "not compiled"
+    cores = f", {choices.threads} of its cores" if device.type == "cpu" else ""
+    return f"{device}, {choices.precision}, {compiled}{cores}"

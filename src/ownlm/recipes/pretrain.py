@@ -1,0 +1,220 @@
+"""The whole job of `ownlm pretrain`: text to tokens to a trained, evaluated model in a folder.
+
+RUN/recipe.yaml      the complete configuration, derived values filled in
+RUN/data/            token shards and tokenizer, when raw text was given
+RUN/log.jsonl        a row a logging step and an evaluation
+RUN/checkpoints/     where --resume goes on
+RUN/model/           the finished model, a Hugging Face folder
+RUN/samples.md       what it wrote as it learned
+RUN/evaluation.json  loss, perplexity and bits per byte over all of the validation text
+RUN/report.html      all of it to look at
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ownlm import files, runtime
+from ownlm.data.loader import Loader
+from ownlm.data.shards import PreparedData
+from ownlm.evaluation.likelihood import Validation, likelihood
+from ownlm.evaluation.report import next_commands, write_report
+from ownlm.inference.language_model import load
+from ownlm.log import say, warn
+from ownlm.models.load import build_model, save_model, set_tokens
+from ownlm.models.model import SingleStack
+from ownlm.objectives.causal import Causal
+from ownlm.recipes import machine, material
+from ownlm.recipes.config import RunConfig
+from ownlm.recipes.derive import derived
+from ownlm.recipes.material import Material, summary
+from ownlm.recipes.plan import plan, sketched
+from ownlm.recipes.samples import Sampler
+from ownlm.tokenization.tokenizer import Tokenizer
+from ownlm.training.config import Choices
+from ownlm.training.run import Resume, RunFolder, open_run
+from ownlm.training.trainer import Result, Trainer
+
+EVALUATION = "evaluation.json"
+
+LEAST_WINDOWS = 64
+"""Of validation text that an evaluation during training reads, where there are so many."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended; as text, what to say to the person who started it."""
+
+    folder: Path
+    step: int
+    finished: bool
+    exit_code: int
+    figures: dict[str, Any] = field(default_factory=dict)
+    """The evaluation of the finished model (`Likelihood.as_dict`); empty without one."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "folder": str(self.folder),
+            "step": self.step,
+            "finished": self.finished,
+            "exit_code": self.exit_code,
+            "evaluation": self.figures,
+        }
+
+    def __str__(self) -> str:
+        if not self.finished:
+            return f"{self.folder}: stopped and saved at step {self.step}"
+        lines = [f"{self.folder}: finished at step {self.step}{self._measured()}", "", "next:"]
+        commands = [*next_commands(self.folder), f"open {self.folder / 'report.html'}"]
+        return "\n".join([*lines, *(f"  {command}" for command in commands)])
+
+    def _measured(self) -> str:
+        if not self.figures:
+            return ""
+        figures = self.figures
+        return (
+            f": validation loss {figures['loss']:.4f}, perplexity {figures['perplexity']:.2f}, "
+            f"{figures['bits_per_byte']:.4f} bits per byte"
+        )
+
+
+def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = False) -> RunResult:
+    """Carry out the run that `config` describes, or go on with it.
+
+    Everything is left in `config.folder`. A finished run that is resumed stays as it is. Raises
+    an OwnlmError for whatever the user can mend, with what is safe on disk.
+    """
+    device = runtime.pick_device(config.device)
+    with (
+        open_run(config.folder, resume=resume) as run,
+        material.opened(config, begun=run.start is not None) as found,
+    ):
+        asked = config
+        config = derived(asked, found.tokenizer.vocab_size, found.data.train.tokens)
+        run.agree(config.model_dump(mode="json"), allow_change=allow_change)
+        run.agree_on(found.identity)
+        files.write_text(run.path / material.RECIPE, config.to_yaml())
+        described = sketched(config.model)
+        choices = machine.settle(config, run.choices, described, device)
+        say(plan(asked, config, described, choices, device, found.data.train.tokens))
+        with loader(config, found) as batches:
+            result = trainer(config, run, found, batches, choices, device).fit()
+        return conclude(config, run, result, found, device)
+
+
+def loader(config: RunConfig, found: Material) -> Loader:
+    """Training text in the order of the seed."""
+    train, context = config.train, config.model.context
+    return Loader(found.data.train, context, train.batch, train.seed, train.documents)
+
+
+def trainer(
+    config: RunConfig,
+    run: RunFolder,
+    found: Material,
+    batches: Loader,
+    choices: Choices,
+    device: torch.device,
+) -> Trainer:
+    """The trainer with everything that it does not know of itself."""
+    model = build_model(config.model, seed=config.train.seed).to(device)
+    sampler = Sampler(run.path / "samples.md", found.tokenizer, config.sample, config.train.seed)
+    return Trainer(
+        run,
+        model,
+        Causal(),
+        batches,
+        train=config.train,
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        choices=choices,
+        identity=found.identity,
+        save_model=saver(found.tokenizer),
+        evaluate=validation(config, found.data, choices),
+        sample=sampler,
+        tokens_per_byte=found.tokens_per_byte,
+    )
+
+
+def saver(tokenizer: Tokenizer) -> Callable[[nn.Module, Path], None]:
+    """Writes a model folder that is complete, tokenizer included."""
+
+    def save(model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, SingleStack)
+        set_tokens(model, bos=tokenizer.bos_id, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
+        save_model(model, folder)
+        tokenizer.save(folder)
+
+    return save
+
+
+def validation(config: RunConfig, data: PreparedData, choices: Choices) -> Validation | None:
+    """The evaluation during training: windows spread over the validation text, always the same.
+
+    They cost about a twentieth of the training between two evaluations. None, with a warning,
+    where there is no text for it.
+    """
+    if data.validation.tokens < 2:
+        warn("no text is kept for validation: the last model is the finished one")
+        return None
+    train = config.train
+    return Validation(
+        Causal(),
+        data.validation,
+        context=config.model.context,
+        batch=choices.micro_batch or train.batch,
+        documents=train.documents,
+        most=max(LEAST_WINDOWS, train.evaluate_every * train.batch // 8),
+    )
+
+
+def conclude(
+    config: RunConfig, run: RunFolder, result: Result, found: Material, device: torch.device
+) -> RunResult:
+    """Measure the finished model over all of the validation text and write the report."""
+    if not result.finished:
+        return RunResult(run.path, result.step, False, result.exit_code)
+    figures = final_figures(config, run, result, found.data, device)
+    write_report(run.path, facts(found, figures, device))
+    return RunResult(run.path, result.step, True, result.exit_code, figures)
+
+
+def final_figures(
+    config: RunConfig, run: RunFolder, result: Result, data: PreparedData, device: torch.device
+) -> dict[str, Any]:
+    """evaluation.json of the model in `model/`; read where it was measured before."""
+    path, step = run.path / EVALUATION, result.best_step or result.step
+    if data.validation.tokens < 2:
+        return {}
+    if path.exists():
+        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if before.get("step") == step:
+            return before
+    model = load(run.model_path, device).model
+    documents, context = config.train.documents, config.model.context
+    found = likelihood(model, Causal(), data.validation, context=context, documents=documents)
+    figures = {"step": step, **found.as_dict()}
+    files.write_json(path, figures)
+    return figures
+
+
+def facts(
+    found: Material, figures: dict[str, Any], device: torch.device
+) -> dict[str, dict[str, object]]:
+    """Tables for the report that the run's folder does not hold."""
+    data = found.data
+    return {
+        "data": {
+            "text": summary(data),
+            "tokenizer": repr(found.tokenizer),
+            "digest": data.digest,
+        },
+        "finished model": {key: value for key, value in figures.items() if key != "seconds"},
+        "machine": {"measured on": str(runtime.describe(device))},
+    }
