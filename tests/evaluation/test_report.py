@@ -128,6 +128,12 @@ def test_samples_are_parted_at_steps_not_at_their_own_headings(tmp_path: Path) -
     assert [(s.title, s.text) for s in samples] == [("step 2", "b"), ("step 1", "## Heading\ntext")]
 
 
+def test_samples_lose_the_indentation_that_makes_them_code(tmp_path: Path) -> None:
+    text = "## step 3\n\n    def f():\n        pass\n    \n    x\n\n"
+    (tmp_path / "samples.md").write_text(text)
+    assert read_samples(tmp_path / "samples.md")[0].text == "def f():\n    pass\n\nx"
+
+
 def test_parameters_are_counted_from_the_headers(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file

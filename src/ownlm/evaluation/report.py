@@ -70,14 +70,22 @@ def next_commands(run: Path) -> list[str]:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """The sections of samples.md, latest first; a section begins with a line "## step N"."""
+    """The sections of samples.md, latest first: "## step N", then the text, indented as code."""
     try:
         content = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     pieces = re.split(r"^## +(step \d[^\n]*)\n", content, flags=re.MULTILINE)
     pairs = zip(pieces[1::2], pieces[2::2], strict=True)
-    return [Sample(title.strip(), text.strip("\n")) for title, text in pairs][::-1]
+    return [Sample(title.strip(), _unindented(text.strip("\n"))) for title, text in pairs][::-1]
+
+
+def _unindented(text: str) -> str:
+    """Without the four spaces that make it code in Markdown, where every line has them."""
+    lines = text.split("\n")
+    if all(line.startswith("    ") or not line.strip() for line in lines):
+        return "\n".join(line[4:] for line in lines)
+    return text
 
 
 def _recipe(path: Path) -> dict[str, Any]:

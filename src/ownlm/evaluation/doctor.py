@@ -1,0 +1,165 @@
+"""The checks of `ownlm doctor`, carried out on the user's own model, tokenizer and text.
+
+Each one proves on a few sequences what a long run relies on, and says by how much it holds.
+The model is in float32, where rounding is small enough to tell a fault from it.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+
+from ownlm.data.loader import Examples, Loader
+from ownlm.data.shards import TokenStream
+from ownlm.evaluation import learning, parity, roundtrip
+from ownlm.evaluation.finding import Finding, broke, not_applicable
+from ownlm.inference.language_model import LM
+from ownlm.models.model import SingleStack
+from ownlm.objectives.objective import Objective
+from ownlm.tokenization.tokenizer import Tokenizer
+from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
+
+ROWS, LONGEST = 4, 256
+"""Sequences a check works on, and the most tokens of each."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is examined; the parts are those that a run would use."""
+
+    make_model: Callable[[], SingleStack]
+    """The same fresh model in float32 at each call."""
+    save_model: Callable[[nn.Module, Path], None]
+    """Writes the model folder of a checkpoint."""
+    tokenizer: Tokenizer
+    lossless: bool
+    """Whether the tokenizer is meant to give every text back."""
+    texts: Sequence[str]
+    objective: Objective
+    stream: TokenStream
+    train: TrainConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence: the context, unless that is long or the text is short."""
+        context = self.make_model().context
+        return max(2, min(context, LONGEST, (self.stream.tokens - 1) // (2 * ROWS)))
+
+
+class Check(NamedTuple):
+    """A name for the table, and what is done."""
+
+    name: str
+    run: Callable[[Subject, Path], Finding]
+
+
+def examine(subject: Subject, progress: Callable[[str], None] | None = None) -> Iterator[Finding]:
+    """All checks, one after another; one that breaks is a finding like the others."""
+    for check in CHECKS:
+        if progress:
+            progress(check.name)
+        with tempfile.TemporaryDirectory(prefix="ownlm-doctor-") as folder:
+            try:
+                yield check.run(subject, Path(folder))
+            except Exception as error:  # noqa: BLE001, the other checks are still to be made
+                yield broke(check.name, error)
+
+
+def sequences(subject: Subject) -> Examples:
+    """Text of the user, its documents as they lie."""
+    loader = Loader(subject.stream, subject.length, ROWS, seed=0, documents=True, prefetch=False)
+    return loader.batch(0)
+
+
+def cut_up(rows: Examples) -> Examples:
+    """The same tokens, as if row n held 4 n + 1 documents: much unlike numbers of targets."""
+    count, length = rows.tokens.shape
+    pieces = 4 * np.arange(count)[:, None] + 1
+    documents = (np.arange(length) * pieces // length + 1).astype(np.int32)
+    return Examples(rows.tokens, documents, rows.sample_ids)
+
+
+def _round_trip(subject: Subject, folder: Path) -> Finding:
+    if not subject.lossless:
+        return not_applicable("tokenizer gives text back", "lossy by its configuration")
+    return roundtrip.check_round_trip(subject.tokenizer, subject.texts)
+
+
+def _controls(subject: Subject, folder: Path) -> Finding:
+    return roundtrip.check_controls(subject.tokenizer)
+
+
+def _start(subject: Subject, folder: Path) -> Finding:
+    model = subject.make_model()
+    return learning.check_start(model, subject.objective, sequences(subject), model.vocab)
+
+
+def _accumulation(subject: Subject, folder: Path) -> Finding:
+    model, rows = parity.sharpened(subject.make_model()), cut_up(sequences(subject))
+    return parity.check_accumulation(model, subject.objective, rows)
+
+
+def _packing(subject: Subject, folder: Path) -> Finding:
+    model, rows = parity.sharpened(subject.make_model()), cut_up(sequences(subject))
+    return parity.check_packing(model, subject.objective, rows)
+
+
+def _cache(subject: Subject, folder: Path) -> Finding:
+    model = parity.sharpened(subject.make_model())
+    return parity.check_cache(model, sequences(subject).tokens[0, :-1])
+
+
+def _folder(subject: Subject, folder: Path) -> Finding:
+    lm = LM(parity.sharpened(subject.make_model()), subject.tokenizer)
+    return parity.check_folder(lm, sequences(subject).tokens[0, :-1], folder / "model")
+
+
+def _overfitting(subject: Subject, folder: Path) -> Finding:
+    model, rows = subject.make_model(), sequences(subject)[:2]
+    return learning.check_overfitting(model, subject.objective, rows, subject.optimizer)
+
+
+def _resume(subject: Subject, folder: Path) -> Finding:
+    train = learning.rehearsed(subject.train)
+    stream, length, batch = subject.stream, subject.length, train.batch
+    with Loader(stream, length, batch, train.seed, train.documents) as loader:
+        return learning.check_resume(
+            learning.Rehearsal(
+                make_model=subject.make_model,
+                save_model=subject.save_model,
+                objective=subject.objective,
+                loader=loader,
+                train=train,
+                optimizer=subject.optimizer,
+                schedule=subject.schedule.with_values({"warmup": 1}),
+                folder=folder / "run",
+            )
+        )
+
+
+CHECKS = (
+    Check("tokenizer gives text back", _round_trip),
+    Check("text cannot forge control tokens", _controls),
+    Check("loss at the start is near ln V", _start),
+    Check("accumulated gradients = full batch", _accumulation),
+    Check("packed documents = separate documents", _packing),
+    Check("cached decoding = uncached", _cache),
+    Check("saved model = loaded model", _folder),
+    Check("a batch can be learned by heart", _overfitting),
+    Check("resume is exact, bit for bit", _resume),
+)
+
+
+def timed(findings: Iterator[Finding]) -> Iterator[tuple[Finding, float]]:
+    """Each finding with the seconds it took."""
+    started = time.perf_counter()
+    for finding in findings:
+        yield finding, time.perf_counter() - started
+        started = time.perf_counter()

@@ -1,0 +1,152 @@
+"""Two ways to compute the same thing, compared: accumulation, packing, the cache, a saved folder.
+
+Each check takes the parts it works on, so that a broken part can be put in and must be found.
+Differences are relative: the norm of the difference over the norm of the plain way's result.
+Run them on a `sharpened` model in float32: fresh weights are so small that attention is nearly
+uniform and a wrong mask or position hardly shows.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ownlm.data.loader import Examples
+from ownlm.evaluation.finding import Finding, at_most
+from ownlm.inference.language_model import LM, load
+from ownlm.models.model import SingleStack
+from ownlm.objectives.objective import Objective
+
+TOLERANCE = 1e-4
+"""Rounding in float32 gives about 1e-6; the faults looked for give 1e-2 and more."""
+
+
+def sharpened(model: SingleStack) -> SingleStack:
+    """The model in evaluation mode with weights as large as in a trained one, in place.
+
+    Matrices get a deviation of 1 / sqrt(inputs), gains and biases some noise, so that every
+    part has a visible share in the result.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+            if parameter.dim() > 1:
+                parameter.copy_(noise * parameter.shape[-1] ** -0.5)
+            else:
+                parameter.add_(0.1 * noise)
+    return model.eval()
+
+
+def check_accumulation(model: nn.Module, objective: Objective, rows: Examples) -> Finding:
+    """Row by row, summed, against all rows at once: loss and gradients of the mean.
+
+    Rows hold different numbers of targets, so that a mean of means is found out.
+    """
+    whole = _mean(_gradients(model, objective, [rows]))
+    single = _mean(_gradients(model, objective, [rows[i : i + 1] for i in range(len(rows))]))
+    return at_most(
+        "accumulated gradients = full batch",
+        _difference(single, whole),
+        TOLERANCE,
+        "relative difference",
+        f"{len(rows)} micro-batches of one sequence against one of {len(rows)}",
+    )
+
+
+def check_packing(model: nn.Module, objective: Objective, rows: Examples) -> Finding:
+    """Documents packed into one row against each of them alone: losses and gradients."""
+    assert rows.documents is not None, "rows of documents"
+    packed = _gradients(model, objective, [rows])
+    alone = list(_documents(rows))
+    separate = _gradients(model, objective, alone)
+    return at_most(
+        "packed documents = separate documents",
+        _difference(packed, separate),
+        TOLERANCE,
+        "relative difference",
+        f"{len(alone)} documents in {len(rows)} rows",
+    )
+
+
+def check_cache(model: SingleStack, ids: NDArray[np.int64]) -> Finding:
+    """Logits of one pass over `ids` (N,) against a prefill, single tokens, and a chunk."""
+    row = torch.from_numpy(ids)[None].to(model.device)
+    half = len(ids) // 2
+    sizes = [half, *[1] * min(8, len(ids) - half)]
+    sizes += [len(ids) - sum(sizes)] if sum(sizes) < len(ids) else []
+    cache = model.new_cache(1)
+    with torch.no_grad():
+        plain = model(row).logits
+        parts = [model(part, cache=cache).logits for part in row.split(sizes, dim=1)]
+    return at_most(
+        "cached decoding = uncached",
+        _difference([torch.cat(parts, dim=1)], [plain]),
+        TOLERANCE,
+        "relative difference",
+        f"logits of {len(ids)} tokens in {len(sizes)} pieces",
+    )
+
+
+def check_folder(lm: LM, ids: NDArray[np.int64], folder: Path) -> Finding:
+    """Logits before and after saving and loading the folder; they must be equal bit for bit."""
+    lm.save(folder)
+    again = load(folder, device=lm.model.device)
+    row = torch.from_numpy(ids)[None].to(lm.model.device)
+    with torch.no_grad():
+        before, after = lm.model(row).logits, again.model(row).logits
+    name, unit = "saved model = loaded model", "largest difference of logits"
+    if again.tokenizer.digest != lm.tokenizer.digest:
+        return Finding(name, None, 0.0, unit, False, "the loaded tokenizer is another one")
+    largest = float((before - after).abs().max())
+    return at_most(
+        name, largest, 0.0, unit, f"{_size(folder):,} bytes, opened as `ownlm.load` does"
+    )
+
+
+def _gradients(model: nn.Module, objective: Objective, batches: list[Examples]) -> list[Tensor]:
+    """Loss sum, count, and the summed gradient of every parameter, over all batches."""
+    device = next(model.parameters()).device
+    model.zero_grad(set_to_none=True)
+    total = torch.zeros((), dtype=torch.float64)
+    count = torch.zeros((), dtype=torch.float64)
+    for examples in batches:
+        batch = objective.collate(examples, np.random.default_rng(0))
+        loss = objective.loss(model, {name: tensor.to(device) for name, tensor in batch.items()})
+        loss.total.backward()
+        total, count = total + loss.total.detach().cpu(), count + loss.count.cpu()
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return [total, count, *found]
+
+
+def _mean(sums: list[Tensor]) -> list[Tensor]:
+    total, count, *gradients = sums
+    return [total / count, *(g / count.to(g) for g in gradients)]
+
+
+def _difference(one: list[Tensor], other: list[Tensor]) -> float:
+    """The largest relative difference among pairs of tensors; infinite when not a number."""
+    worst = 0.0
+    for a, b in zip(one, other, strict=True):
+        size = float(b.double().norm())
+        relative = float((a.double() - b.double()).norm()) / (size or 1.0)
+        worst = max(worst, relative if np.isfinite(relative) else np.inf)
+    return worst
+
+
+def _documents(rows: Examples) -> Iterator[Examples]:
+    """Each document of at least two tokens as a row of its own."""
+    assert rows.documents is not None
+    for tokens, documents in zip(rows.tokens, rows.documents, strict=True):
+        for number in np.unique(documents):
+            own = tokens[documents == number]
+            if len(own) > 1:
+                yield Examples(own[None], None, np.zeros(1, np.int64))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

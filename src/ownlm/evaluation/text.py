@@ -1,0 +1,59 @@
+"""Text as a stream of tokens in memory, for a corpus that was not prepared as shards."""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ownlm.data.document import Document
+from ownlm.tokenization.tokenizer import Tokenizer
+
+AT_ONCE = 64
+"""Pieces of documents encoded in parallel; a piece is at most some hundred kilobytes."""
+
+
+class TextStream:
+    """Documents one after another, each followed by the end-of-text token; 4 bytes a token."""
+
+    def __init__(self, ids: NDArray[np.uint32], starts: NDArray[np.int64], text_bytes: int) -> None:
+        self.ids, self.starts = ids, starts
+        self.tokens, self.text_bytes = len(ids), text_bytes
+
+    def gather(self, begins: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        """Tokens (len(begins), length)."""
+        windows: NDArray[np.int64] = self.ids[begins[:, None] + np.arange(length)].astype(np.int64)
+        return windows
+
+    def documents(self, begins: NDArray[np.int64], length: int) -> NDArray[np.int32]:
+        """The document of each token, counted from 1 within its window."""
+        places = begins[:, None] + np.arange(length)
+        owners = np.searchsorted(self.starts, places, side="right")
+        return (owners - owners[:, :1] + 1).astype(np.int32)
+
+
+def encode(pieces: Iterable[Document], tokenizer: Tokenizer) -> TextStream:
+    """Encode documents, which come in order and the long ones in pieces; empty ones are left out.
+
+    The ids are those that `prepare` writes.
+    """
+    ids, starts, text_bytes = array("I"), array("q"), 0
+    for piece, tokens in _encoded(pieces, tokenizer):
+        if piece.part == 0:
+            if starts:
+                ids.append(tokenizer.eos_id)
+            starts.append(len(ids))
+        ids.extend(tokens)
+        text_bytes += len(piece.text.encode("utf-8"))
+    if starts:
+        ids.append(tokenizer.eos_id)
+    return TextStream(np.array(ids, dtype=np.uint32), np.array(starts, np.int64), text_bytes)
+
+
+def _encoded(
+    pieces: Iterable[Document], tokenizer: Tokenizer
+) -> Iterator[tuple[Document, list[int]]]:
+    waiting = (piece for piece in pieces if piece.text)
+    while some := list(islice(waiting, AT_ONCE)):
+        yield from zip(some, tokenizer.encode_batch([piece.text for piece in some]), strict=True)
