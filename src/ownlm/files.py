@@ -178,16 +178,20 @@ def folder_faults(folder: Path) -> list[str]:
 
 def require_space(folder: Path, needed: int) -> None:
     """Refuse early when `needed` bytes will not fit; DiskError states both numbers."""
-    place = folder
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = free_bytes(folder)
     if free < needed:
         raise DiskError(
             f"needs {_exact(needed)}, {_exact(free)} free",
             where=str(folder),
             next_command="free some room, or choose another place with --out",
         )
+
+
+def free_bytes(path: Path) -> int:
+    """Room where `path` is or will be."""
+    # os.path, since Path.is_dir raises where a folder above may not be searched.
+    place = next((p for p in (path, *path.parents) if os.path.isdir(p)), Path("/"))
+    return shutil.disk_usage(place).free
 
 
 def require_writable(folder: Path) -> None:
@@ -242,10 +246,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) else _system_number(error)
         if number not in _DISK_TROUBLE:
             raise
-        place = next((p for p in (path, *path.parents) if p.is_dir()), Path("/"))
-        free = shutil.disk_usage(place).free
         raise DiskError(
-            f"cannot write: {os.strerror(number)} ({_exact(free)} free)",
+            f"cannot write: {os.strerror(number)} ({_exact(free_bytes(path))} free)",
             where=str(getattr(error, "filename", None) or path),
             kept="what was published before this write",
             next_command="free some room or choose another place with --out, then --resume",

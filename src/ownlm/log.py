@@ -21,7 +21,7 @@ def console() -> "Console":
     """The one writer to stderr, shared with progress bars so that lines do not tear them."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str) -> None:
@@ -57,7 +57,10 @@ class MetricsLog:
 
     def rewind(self, step: int) -> None:
         """Drop the rows after `step`, which the resumed run will write again."""
-        kept = [row for row in read_rows(self.path) if row.get("step", 0) <= step]
+        rows = read_rows(self.path)
+        kept = [row for row in rows if row.get("step", 0) <= step]
+        if len(kept) == len(rows):
+            return
         self._file.close()
         write_text(self.path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
@@ -84,7 +87,7 @@ class MetricsLog:
 
     def _mend_last_line(self) -> None:
         """Cut off what a crash left without its end, so that no row is glued to it."""
-        if not self.path.exists():
+        if not self.path.is_file():
             return
         data = self.path.read_bytes()
         if not data.endswith(b"\n"):
@@ -93,7 +96,7 @@ class MetricsLog:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a log, oldest first; lines that are no JSON object (a torn one) are skipped."""
-    if not path.exists():
+    if not path.is_file():
         return []
     rows = []
     for line in path.read_bytes().split(b"\n"):

@@ -65,8 +65,10 @@ class RunLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.ftruncate(self._file, 0)
-        os.close(self._file)
+        try:
+            os.ftruncate(self._file, 0)
+        finally:
+            os.close(self._file)
 
     def _write(self, text: str) -> None:
         with disk_errors(self.path):

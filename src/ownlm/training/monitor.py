@@ -2,6 +2,7 @@
 
 import statistics
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +34,36 @@ class Board:
     """Scalars for TensorBoard, where the package is installed; a failure there ends only them."""
 
     def __init__(self, folder: Path, step: int) -> None:
+        """`step` is where the run goes on: what an earlier process wrote after it is hidden."""
+        self.folder, self.step = folder, step
+        self._works = True
         self._writer: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        self._try(lambda: self._open(SummaryWriter, folder, step))
 
     def write(self, row: Row) -> None:
         """The numbers of a row of log.jsonl, as scalars of its step."""
-        numbers = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "step"}
-        for name, value in numbers.items():
-            if self._writer is not None:
-                self._try(lambda n=name, v=value: self._writer.add_scalar(n, v, row["step"]))
+        self._try(lambda: self._write(row))
 
     def close(self) -> None:
         """Write out what is buffered."""
         if self._writer is not None:
             self._try(self._writer.close)
 
-    def _open(self, writer: Any, folder: Path, step: int) -> None:
-        # Rows after the step we go on from will be written again.
-        self._writer = writer(str(folder), purge_step=step + 1 if step else None)
+    def _write(self, row: Row) -> None:
+        if self._writer is None:  # at the first row: a run that is finished leaves no file
+            from torch.utils.tensorboard import SummaryWriter
 
-    def _try(self, action: Any) -> None:
+            self._writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
+        for name, value in row.items():
+            if name != "step" and isinstance(value, int | float):
+                self._writer.add_scalar(name, value, row["step"])
+
+    def _try(self, action: Callable[[], None]) -> None:
+        if not self._works:
+            return
         try:
             action()
+        except ImportError:
+            self._works = False
         except Exception as error:  # noqa: BLE001, a picture of the run is not the run
-            self._writer = None
+            self._works = False
             warn(f"TensorBoard files are no longer written: {error}")

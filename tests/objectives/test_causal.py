@@ -1,0 +1,85 @@
+"""Next-token prediction: what is learned of a window, and what is not."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import build_model
+from ownlm.objectives.causal import Causal
+from ownlm.objectives.objective import IGNORE
+
+RNG = np.random.default_rng(0)
+
+
+class Examples(NamedTuple):
+    tokens: np.ndarray
+    documents: np.ndarray | None = None
+
+
+def model_of(vocab: int = 11, **over: Any):
+    config = ModelConfig(
+        layers=2, dim=8, heads=2, context=8, vocab=vocab, **({"tied": False} | over)
+    )
+    model = build_model(config, seed=0)
+    with torch.no_grad():  # weights large enough that a leak would show
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    return model
+
+
+def test_targets_are_the_inputs_one_place_on() -> None:
+    batch = Causal().collate(Examples(np.array([[3, 1, 4, 1, 5]])), RNG)
+    assert batch["inputs"].tolist() == [[3, 1, 4, 1]]
+    assert batch["targets"].tolist() == [[1, 4, 1, 5]]
+    assert "mask" not in batch
+
+
+def test_the_first_token_of_the_next_document_is_not_learned() -> None:
+    tokens = np.array([[3, 1, 0, 4, 1, 5]])
+    batch = Causal().collate(Examples(tokens, np.array([[1, 1, 1, 2, 2, 2]], np.int32)), RNG)
+    assert batch["targets"].tolist() == [[1, 0, IGNORE, 1, 5]]
+    assert batch["mask"].tolist() == [[1, 1, 1, 2, 2]]
+
+
+def test_the_loss_is_the_summed_cross_entropy_of_the_learned_targets() -> None:
+    tokens = np.random.default_rng(1).integers(0, 11, (3, 9))
+    documents = np.array([[1] * 4 + [2] * 5, [1] * 9, [1] * 2 + [2] * 7], np.int32)
+    model = model_of()
+    batch = Causal().collate(Examples(tokens, documents), RNG)
+    loss = Causal().loss(model, batch)
+    logits = model(batch["inputs"], mask=batch["mask"]).logits
+    learned = batch["targets"] != IGNORE
+    expected = F.cross_entropy(logits[learned], batch["targets"][learned], reduction="sum")
+    assert loss.count == 3 * 8 - 2
+    torch.testing.assert_close(loss.total, expected)
+    assert loss.total.dtype == torch.float32
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_documents_packed_together_cost_what_they_cost_alone(packed: bool) -> None:
+    """Without the document numbers (the control) the second document reads the first."""
+    one, two = np.array([[3, 1, 4, 0]]), np.array([[9, 2, 6, 5, 0]])
+    numbers = np.array([[1] * 4 + [2] * 5], np.int32)
+    model, causal = model_of(), Causal()
+
+    def cost(tokens: np.ndarray, documents: np.ndarray | None = None) -> float:
+        batch = causal.collate(Examples(tokens, documents), RNG)
+        return causal.loss(model, batch).total.item()
+
+    alone = cost(one) + cost(two)
+    together = cost(np.concatenate((one, two), axis=1), numbers if packed else None)
+    assert (abs(together - alone) < 1e-5) == packed
+
+
+def test_arrays_of_a_memory_map_are_not_written(tmp_path: Any) -> None:
+    tokens = np.arange(10).reshape(2, 5)
+    tokens.flags.writeable = False
+    documents = np.ones((2, 5), np.int32)
+    documents.flags.writeable = False
+    batch = Causal().collate(Examples(tokens, documents), RNG)
+    batch["inputs"].zero_(), batch["targets"].zero_(), batch["mask"].zero_()
+    assert tokens.sum() == 45 and documents.sum() == 10
