@@ -135,7 +135,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(("usage", "ownlm"))
+    assert "ownlm" in result.stdout
 
 
 def test_python_m_ownlm_is_the_same_command() -> None:

@@ -14,7 +14,7 @@ from ownlm.recipes.config import RunConfig
 from ownlm.recipes.named import recipe, table
 
 PROG = "ownlm pretrain"
-INTRODUCTION = """Train a model from a file or folder of text, or from what `ownlm prepare` made of it:
+INTRODUCTION = """Train a model from files of text, or from the shards `ownlm prepare` made of them:
 
   ownlm pretrain RECIPE --data PATH [options]
 
@@ -60,11 +60,11 @@ def read_options(args: list[str]) -> Options:
         shown = recipe(name or SHOWN)
         print(INTRODUCTION + table(), end="\n\n")
         return parse(Options, ["--help"], prog=f"{PROG} {shown.recipe}", default=Options(shown))
-    start = _start(name, rest)
+    start = starting_values(name, rest)
     return parse(Options, rest, prog=f"{PROG} {start.recipe}", default=Options(start))
 
 
-def _start(name: str, rest: list[str]) -> RunConfig:
+def starting_values(name: str, rest: list[str]) -> RunConfig:
     """The configuration that the command line is laid over."""
     path = value_of(rest, "--config")
     written = read_yaml(Path(path)) if path else {}

@@ -17,13 +17,18 @@ def shown_stages() -> Iterator[Tell]:
         with _bars() as tell:
             yield tell
     else:
-        yield _line
+        yield _lines()
 
 
-def _line(progress: Progress) -> None:
-    if progress.done >= progress.total:
-        seconds = f"{progress.seconds:.1f} s"
-        say(f"{progress.stage}: {readable(progress.total)} in {seconds}")
+def _lines() -> Tell:
+    said: set[str] = set()
+
+    def tell(progress: Progress) -> None:
+        if progress.done >= progress.total and progress.stage not in said:
+            said.add(progress.stage)
+            say(f"{progress.stage}: {readable(progress.total)} in {progress.seconds:.1f} s")
+
+    return tell
 
 
 @contextlib.contextmanager

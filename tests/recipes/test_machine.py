@@ -1,0 +1,79 @@
+"""Choices of a machine: what `auto` becomes, what a resumed run keeps, what fits."""
+
+import pytest
+import torch
+
+from ownlm import runtime
+from ownlm.inspection.architecture import Memory
+from ownlm.recipes import machine
+from ownlm.recipes.named import recipe
+from ownlm.recipes.plan import sketched
+from ownlm.training.config import Choices
+
+CPU = torch.device("cpu")
+GIB = 1 << 30
+
+
+def choose(**train: object) -> Choices:
+    config = recipe("char-mini").with_values({"train": train, "model": {"vocab": 300}})
+    return machine.choose(config, sketched(config.model), CPU)
+
+
+def test_what_is_stated_is_taken() -> None:
+    chosen = choose(precision="bf16", compile="on", threads=3, micro_batch=16)
+    assert chosen == Choices(precision="bf16", compile=True, threads=3, micro_batch=16)
+    assert choose(precision="fp32", compile="off").precision == "fp32"
+
+
+@pytest.mark.parametrize(("fast", "dim", "precision"), [
+    (True, 384, "bf16"), (True, 128, "fp32"), (False, 384, "fp32"),
+])  # fmt: skip
+def test_precision_follows_processor_and_width(
+    fast: bool, dim: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "fast_bf16", lambda device: fast)
+    config = recipe("char-tiny").with_values({"model": {"dim": dim, "vocab": 300}})
+    assert machine.choose(config, sketched(config.model), CPU).precision == precision
+
+
+def test_only_long_runs_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """6 x 10.7 M parameters x 64 x 256 tokens are 1e12 operations an update, 2 s of a CPU."""
+    monkeypatch.setattr(machine, "_has_compiler", lambda device: True)
+    assert not choose(steps=100).compile
+    assert choose(steps=5000).compile
+    monkeypatch.setattr(machine, "_has_compiler", lambda device: False)
+    assert not choose(steps=5000).compile
+
+
+def test_a_resumed_run_keeps_its_choices_save_those_stated() -> None:
+    before = Choices(precision="bf16", compile=True, threads=7, micro_batch=3)
+    now = Choices(precision="fp32", compile=False, threads=2, micro_batch=0)
+    config = recipe("char-tiny")
+    assert machine.kept(config, before, now) == before
+    stated = config.with_values({"train": {"threads": 2, "precision": "fp32"}})
+    assert machine.kept(stated, before, now) == Choices(
+        precision="fp32", compile=True, threads=2, micro_batch=3
+    )
+
+
+@pytest.mark.parametrize(
+    ("available", "micro_batch"),
+    [
+        (100 * GIB, 0),  # all 12 need 4 + 12 GiB
+        (16 * GIB, 6),  # 70 % are 11.2 GiB: 7.2 for activations, and 7 does not divide 12
+        (7 * GIB, 0 + 1),  # less than one fits: try one at a time
+    ],
+)
+def test_the_micro_batch_is_the_largest_part_that_fits(available: int, micro_batch: int) -> None:
+    memory = Memory(weights=GIB, cache_1k=0, gradients=GIB, optimizer=2 * GIB, activations=GIB)
+    assert machine.fitting(12, memory, available) == micro_batch
+    chosen = Choices(micro_batch=micro_batch)
+    assert machine_needed(memory, chosen) == 4 * GIB + (micro_batch or 12) * GIB
+
+
+def machine_needed(memory: Memory, choices: Choices) -> int:
+    import dataclasses
+
+    config = recipe("char-tiny").with_values({"model": {"vocab": 300}})
+    described = dataclasses.replace(sketched(config.model), memory={"fp32": memory})
+    return machine.needed_memory(described, choices, 12)

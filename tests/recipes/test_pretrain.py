@@ -1,0 +1,200 @@
+"""The whole job: from a text file to a finished run folder, stopped, resumed, refused."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import ownlm
+from ownlm.config import read_yaml
+from ownlm.data.config import DataConfig
+from ownlm.data.prepare import prepare
+from ownlm.errors import ConfigError, DataError
+from ownlm.evaluation import curves
+from ownlm.files import folder_faults
+from ownlm.log import read_rows
+from ownlm.recipes.config import RunConfig
+from ownlm.recipes.pretrain import pretrain
+from ownlm.recipes.samples import Sampler
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.training.digest import run_digest
+
+Make = Callable[..., RunConfig]
+
+
+@pytest.fixture(autouse=True)
+def without_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take most of the time of a tiny run; one test has them drawn."""
+    if "complete_folder" not in request.node.name:
+        monkeypatch.setattr(curves, "svg", lambda panel: b"<svg></svg>")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_leaves_a_complete_folder(tiny: Make) -> None:
+    result = pretrain(tiny())
+    run = result.folder
+    assert (result.step, result.finished, result.exit_code) == (6, True, 0)
+    for name in ("recipe.yaml", "log.jsonl", "samples.md", "report.html", "evaluation.json"):
+        assert (run / name).is_file(), name
+    for folder in ("data", "model", "checkpoints/step-00000006"):
+        assert folder_faults(run / folder) == []
+    assert f"ownlm chat {run}" in str(result)
+    assert f"validation loss {result.figures['loss']:.4f}" in str(result)
+    assert json.loads(json.dumps(result.as_dict()))["evaluation"] == result.figures
+
+
+def test_recipe_yaml_holds_what_was_derived_and_makes_the_same_run(tiny: Make) -> None:
+    first = pretrain(tiny("first", optimizer={"lr": 0}))
+    values = read_yaml(first.folder / "recipe.yaml")
+    assert values["optimizer"]["lr"] == 3e-3
+    assert values["model"]["vocab"] == ownlm.load(first.folder).model.vocab
+    again = RunConfig.parse(values).with_values({"out": str(first.folder.with_name("again"))})
+    assert run_digest(pretrain(again).folder) == run_digest(first.folder)
+    other = again.with_values({"out": again.out + "-seed", "train": {"seed": 1}})
+    assert run_digest(pretrain(other).folder) != run_digest(first.folder)
+
+
+def test_the_finished_model_is_the_one_that_was_measured(tiny: Make) -> None:
+    """The log's lowest validation loss is of the windows, here all of them, that the final
+    evaluation reads."""
+    result = pretrain(tiny())
+    losses = {
+        row["step"]: row["validation_loss"]
+        for row in read_rows(result.folder / "log.jsonl")
+        if "validation_loss" in row
+    }
+    assert sorted(losses) == [0, 2, 4, 6]
+    assert result.figures["step"] == min(losses, key=losses.__getitem__)
+    assert result.figures["loss"] == pytest.approx(min(losses.values()), abs=1e-6)
+    assert ownlm.load(result.folder).generate("the", max_tokens=4) != ""
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pretrain(tiny("whole"))
+    write = Sampler.write
+
+    def stop(self: Sampler, model: nn.Module) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write(self, model)
+
+    monkeypatch.setattr(Sampler, "write", stop)
+    stopped = pretrain(tiny("cut"))
+    assert (stopped.finished, stopped.exit_code) == (False, 143)
+    assert stopped.step == 3
+    assert not (stopped.folder / "model").exists()
+    monkeypatch.setattr(Sampler, "write", write)
+    resumed = pretrain(tiny("cut"), resume="yes")
+    assert resumed.finished
+    assert run_digest(resumed.folder) == run_digest(whole.folder)
+    assert resumed.figures["loss"] == whole.figures["loss"]
+    samples = [(r.folder / "samples.md").read_text(encoding="utf-8") for r in (resumed, whole)]
+    assert samples[0] == samples[1]
+    assert "## step 3\n" in samples[0]
+    assert "## step 6\n" in samples[0]
+
+
+def test_a_finished_run_is_left_as_it_is(tiny: Make, text: Path) -> None:
+    first = pretrain(tiny())
+    before = bytes_of(first.folder)
+    text.unlink()
+    second = pretrain(tiny(), resume="yes")
+    after = bytes_of(first.folder)
+    assert (second.step, second.finished, second.exit_code) == (6, True, 0)
+    assert second.figures == first.figures
+    changed = {name for name in before.keys() | after if before.get(name) != after.get(name)}
+    assert {name for name in changed if not name.startswith("tensorboard")} <= {"report.html"}
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tiny: Make) -> None:
+    before = bytes_of(pretrain(tiny()).folder)
+    with pytest.raises(ConfigError, match="holds a run already") as caught:
+        pretrain(tiny())
+    assert "--resume" in caught.value.next_command
+    assert bytes_of(Path(tiny().out)) == before
+
+
+def test_other_text_is_refused_and_the_data_of_the_run_stays(tiny: Make, tmp_path: Path) -> None:
+    run = pretrain(tiny()).folder
+    before = bytes_of(run / "data")
+    other = tmp_path / "other.txt"
+    other.write_text("something else entirely, " * 99, encoding="utf-8")
+    with pytest.raises(DataError, match="data is not what the run was begun with"):
+        pretrain(tiny(data={"path": str(other)}), resume="yes")
+    assert bytes_of(run / "data") == before
+    assert {p.name for p in run.iterdir() if p.name.startswith(".data")} == set()
+
+
+def test_the_same_text_elsewhere_is_accepted(tiny: Make, text: Path, tmp_path: Path) -> None:
+    pretrain(tiny())
+    moved = text.rename(tmp_path / "moved.txt")
+    more = tiny(data={"path": str(moved)}, train={"steps": 7})
+    result = pretrain(more, resume="yes", allow_change=True)
+    assert result.step == 7
+
+
+def test_what_may_not_change_is_refused(tiny: Make) -> None:
+    pretrain(tiny())
+    with pytest.raises(ConfigError, match=r"model\.layers"):
+        pretrain(tiny(model={"layers": 2}), resume="yes", allow_change=True)
+    with pytest.raises(ConfigError, match=r"optimizer\.lr.*--allow-change"):
+        pretrain(tiny(optimizer={"lr": 0.5}), resume="yes")
+
+
+def test_prepared_data_is_used_as_it_is(tiny: Make, text: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    made = prepare(DataConfig(path=str(text)), shards, TokenizerConfig(kind="char"))
+    before = bytes_of(shards)
+    result = pretrain(tiny(data={"path": str(shards)}))
+    assert bytes_of(shards) == before
+    assert not (result.folder / "data").exists()
+    assert ownlm.load(result.folder).tokenizer.digest == made.tokenizer_digest
+
+
+def test_shards_of_another_tokenizer_are_refused(tiny: Make, text: Path, tmp_path: Path) -> None:
+    for name in ("byte", "char"):
+        prepare(DataConfig(path=str(text)), tmp_path / name, TokenizerConfig(kind=name))
+    asked = {"path": str(tmp_path / "char" / "tokenizer")}
+    config = tiny(data={"path": str(tmp_path / "byte")}, tokenizer=asked)
+    with pytest.raises(DataError, match="not the tokenizer that made the shards"):
+        pretrain(config)
+
+
+def test_without_validation_text_the_last_model_is_kept(tiny: Make) -> None:
+    result = pretrain(tiny(data={"validation": 0.0}))
+    assert result.finished
+    assert result.figures == {}
+    assert not (result.folder / "evaluation.json").exists()
+    assert ownlm.load(result.folder).generate("the", max_tokens=2, temperature=1.0) is not None
+
+
+def test_no_text_is_refused(tiny: Make) -> None:
+    with pytest.raises(ConfigError, match="no text to learn from"):
+        pretrain(tiny(data={"path": ""}))
+
+
+def test_a_sample_that_fails_does_not_end_the_run(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Sampler, model: nn.Module) -> str:
+        raise RuntimeError("no words")
+
+    monkeypatch.setattr(Sampler, "write", fail)
+    assert pretrain(tiny()).finished
+    assert "no sample at step 3: RuntimeError: no words" in capsys.readouterr().err
+
+
+def test_the_plan_is_shown_first(tiny: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    pretrain(tiny(optimizer={"lr": 0}, epochs=1, train={"steps": 0, "sample_every": 0}))
+    shown = capsys.readouterr().err
+    plan = shown[shown.index("model    ") : shown.index("step ")]
+    for part in ("llama, 1 layers x 16", "1.0 passes", "0.003, warmup", "cpu, fp32"):
+        assert part in plan
+    assert "derived  learning rate from the width" in plan
+    assert "updates from the passes over the text" in plan
