@@ -141,10 +141,12 @@ def test_embedding_adds_what_it_has() -> None:
         scale=3.0,
     )  # fmt: skip
     embed, ids, types = Embedding(config), torch.tensor([[3, 4]]), torch.tensor([[0, 1]])
+    for parameter in embed.parameters():
+        torch.nn.init.normal_(parameter)
     assert embed.positions is not None
     assert embed.types is not None
     x = 3 * embed.tokens.weight[ids] + embed.positions.weight[2:4] + embed.types.weight[types]
-    expected = embed.project(F.layer_norm(x, (6,)))
+    expected = embed.project(embed.norm(x))
     assert torch.allclose(embed(ids, torch.arange(2), types), expected, atol=1e-5)
     first = embed(ids, torch.arange(2))
     assert torch.allclose(first, embed(ids, torch.arange(2), torch.zeros_like(ids)))

@@ -119,7 +119,7 @@ def load(
     elsewhere. Raises CheckpointError or DataError (ValueErrors) that name the file and the fix.
     """
     folder = find_model(Path(path))
-    place = pick_device(str(device) if device is not None else "")
+    place = _device(device)
     kind = _dtype(dtype)
     if kind is None and place.type == "cpu":
         kind = torch.float32
@@ -152,6 +152,19 @@ def find_model(path: Path) -> Path:
 def _step(checkpoint: Path) -> int:
     found = _STEP.search(checkpoint.name)
     return int(found.group(1)) if found else -1
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        place = pick_device(str(device or ""))
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"{device} cannot be used: {str(error).splitlines()[0]}",
+            where="device",
+            next_command="use cpu, or leave the device open",
+        ) from None
+    return place
 
 
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:

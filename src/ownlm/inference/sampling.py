@@ -28,8 +28,14 @@ class Sampler:
             )
         if self.config.temperature == 0:
             return int(logits_V.argmax())
-        probabilities_V = probabilities(logits_V, self.config)
-        return int(torch.multinomial(probabilities_V, 1, generator=self.generator))
+        return draw(probabilities(logits_V, self.config), self.generator)
+
+
+def draw(shares_V: Tensor, generator: torch.Generator) -> int:
+    """One index with these probabilities: where a random height meets their cumulated sum."""
+    heights_V = shares_V.double().cumsum(dim=-1)
+    height = torch.rand((), dtype=torch.float64, generator=generator) * heights_V[-1]
+    return int(torch.searchsorted(heights_V, height, right=True).clamp(max=len(shares_V) - 1))
 
 
 def probabilities(logits_V: Tensor, config: SamplingConfig) -> Tensor:

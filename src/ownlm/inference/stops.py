@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     """The pieces up to the first stop string, which may span pieces and is not given out.
 
-    Text that may be the beginning of a stop string waits until the next piece decides.
+    First is the one that is complete first, so that the pieces' borders do not matter. Text
+    that may be the beginning of a stop string waits until the next piece decides.
 
     >>> "".join(until_stop(["one t", "wo thr", "ee"], ["two t"]))
     'one '
@@ -15,9 +16,9 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     held = ""
     for piece in pieces:
         held += piece
-        found = [place for stop in stops if (place := held.find(stop)) >= 0]
+        found = [(place + len(stop), place) for stop in stops if (place := held.find(stop)) >= 0]
         if found:
-            if head := held[: min(found)]:
+            if head := held[: min(found)[1]]:
                 yield head
             return
         safe = len(held) - _undecided(held, stops)

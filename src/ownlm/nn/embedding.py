@@ -3,6 +3,7 @@
 Shapes: B batch, T tokens, D width.
 """
 
+import torch
 from torch import Tensor, nn
 
 from ownlm.nn.config import EmbedConfig
@@ -18,9 +19,9 @@ class Embedding(nn.Module):
         super().__init__()
         c = self.config = config
         width = c.width or c.dim
-        self.tokens = nn.Embedding(c.vocab, width)
-        self.positions = nn.Embedding(c.max_len, width) if c.positions == "learned" else None
-        self.types = nn.Embedding(c.types, width) if c.types else None
+        self.tokens = table(c.vocab, width)
+        self.positions = table(c.max_len, width) if c.positions == "learned" else None
+        self.types = table(c.types, width) if c.types else None
         self.norm = make_norm(c.norm, width, c.norm_eps) if c.norm else nn.Identity()
         self.drop = Dropout(c.dropout)
         self.project = nn.Linear(width, c.dim) if width != c.dim else nn.Identity()
@@ -39,3 +40,12 @@ class Embedding(nn.Module):
             x_BTD = x_BTD + (self.types.weight[0] if types_BT is None else self.types(types_BT))
         y_BTD: Tensor = self.project(self.drop(self.norm(x_BTD)))
         return y_BTD
+
+
+def table(rows: int, width: int) -> nn.Embedding:
+    """Vectors by number, zero until `initialise` or a file fills them.
+
+    (nn.Embedding draws random numbers, which on the meta device costs 2 s of imports.)
+    """
+    made: nn.Embedding = nn.Embedding.from_pretrained(torch.zeros(rows, width), freeze=False)
+    return made

@@ -1,0 +1,94 @@
+"""Which tokens may come next, with which probability, and the same ones for the same seed."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ownlm.errors import ConfigError, NonFiniteError
+from ownlm.inference.config import SamplingConfig
+from ownlm.inference.sampling import Sampler, probabilities
+
+SHARES = torch.tensor([0.5, 0.25, 0.15, 0.1])
+LOGITS = SHARES.log()
+
+
+def kept(**values: float) -> list[float]:
+    config = SamplingConfig.parse({"temperature": 1.0, **values})
+    return [round(p, 4) for p in probabilities(LOGITS, config).tolist()]
+
+
+def test_each_filter_keeps_what_it_says() -> None:
+    assert kept() == [0.5, 0.25, 0.15, 0.1]
+    assert kept(top_k=2) == [round(2 / 3, 4), round(1 / 3, 4), 0, 0]
+    assert kept(top_k=9) == kept()
+    assert kept(top_p=0.5) == [1, 0, 0, 0]
+    assert kept(top_p=0.51) == [round(2 / 3, 4), round(1 / 3, 4), 0, 0]
+    assert kept(top_p=0.75) == kept(top_p=0.51)
+    assert kept(top_p=0.001) == [1, 0, 0, 0]
+    assert kept(min_p=0.4) == [round(2 / 3, 4), round(1 / 3, 4), 0, 0]
+    assert kept(min_p=1.0) == [1, 0, 0, 0]
+    assert kept(top_k=3, top_p=0.6) == [round(2 / 3, 4), round(1 / 3, 4), 0, 0]
+
+
+def test_temperature_sharpens_and_flattens() -> None:
+    squares = [p * p for p in SHARES.tolist()]
+    assert kept(temperature=0.5) == [round(p / sum(squares), 4) for p in squares]
+    assert max(kept(temperature=50.0)) == pytest.approx(0.25, abs=0.01)
+
+
+def test_zero_temperature_is_the_likeliest() -> None:
+    sampler = Sampler(SamplingConfig(temperature=0.0))
+    assert {sampler(LOGITS.flip(0)) for _ in range(20)} == {3}
+
+
+def test_draws_follow_the_probabilities_and_the_seed() -> None:
+    def draws(seed: int) -> list[int]:
+        sampler = Sampler(SamplingConfig(temperature=1.0, seed=seed))
+        return [sampler(LOGITS) for _ in range(4000)]
+
+    first = draws(1)
+    assert first == draws(1)
+    assert first != draws(2)
+    for token, share in enumerate(SHARES.tolist()):
+        assert first.count(token) / 4000 == pytest.approx(share, abs=0.025)
+
+
+def test_sampling_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    Sampler(SamplingConfig(temperature=1.0))(LOGITS)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@given(
+    st.lists(st.floats(-50, 50), min_size=1, max_size=20),
+    st.floats(0.05, 5),
+    st.integers(0, 25),
+    st.floats(0.01, 1),
+    st.floats(0, 1),
+)
+def test_something_is_always_left(
+    logits: list[float], temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    config = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    shares = probabilities(torch.tensor(logits), config)
+    assert math.isclose(float(shares.sum()), 1, rel_tol=1e-4)
+    assert bool(shares[int(torch.tensor(logits).argmax())] > 0)
+
+
+def test_nonsense_logits_are_refused() -> None:
+    with pytest.raises(NonFiniteError):
+        Sampler(SamplingConfig())(torch.tensor([1.0, math.nan]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("temperature", -0.1), ("temperature", math.nan), ("temperature", math.inf), ("top_k", -1),
+     ("top_p", 0.0), ("top_p", 1.01), ("min_p", -1), ("seed", -1), ("seed", 2**63)],
+)  # fmt: skip
+def test_values_out_of_range_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=key):
+        SamplingConfig.parse({key: value})
