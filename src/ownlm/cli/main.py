@@ -37,7 +37,7 @@ COMMANDS = {
     "generate": Command("ownlm.cli.generate", "continue a prompt"),
     "chat": Command("ownlm.cli.chat", "talk to a model in the terminal"),
     "show": Command("ownlm.cli.show", "a model's parts, shapes, parameters and memory"),
-    "doctor": Command("ownlm.cli.doctor", "check this machine, and whether a run will fit"),
+    "doctor": Command("ownlm.cli.doctor", "prove on a run's own parts that it will train, save and resume right"),
 }
 
 

@@ -4,13 +4,15 @@ Works on models without storage (`torch.device("meta")`), so that a model of any
 looked at on any machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ownlm.models.families import family_of
+from ownlm.models.hf_config import Reader
 from ownlm.models.load import count_parameters
 from ownlm.models.model import SingleStack
 
@@ -103,6 +105,16 @@ def describe(model: SingleStack) -> Description:
     )
 
 
+def sketch(values: Mapping[str, Any], where: str = "config.json") -> SingleStack:
+    """The model that a config.json describes, without storage; it can be described, not run.
+
+    Raises CheckpointError that names the key which cannot be understood.
+    """
+    family = family_of(dict(values), where)
+    with torch.device("meta"):
+        return SingleStack(family.from_hf(Reader(values, where)), family, dict(values))
+
+
 def tree(module: nn.Module, name: str) -> Part:
     """A module as nested parts; equal neighbours in a list become one part with `repeats`.
 
@@ -163,7 +175,7 @@ def activations(model: SingleStack) -> int:
 
     That is nearly what the backward pass keeps with a fused attention; logits not included.
     """
-    bare = _without_storage(model)
+    bare = sketch(model.config)
     sizes: dict[int, int] = {}
     kept: list[Tensor] = []  # alive until the end, so that no storage address comes twice
 
@@ -183,8 +195,3 @@ def activations(model: SingleStack) -> int:
     for hook in hooks:
         hook.remove()
     return sum(sizes.values())
-
-
-def _without_storage(model: SingleStack) -> SingleStack:
-    with torch.device("meta"):
-        return SingleStack(model.architecture, model.family, model.config)

@@ -1,0 +1,133 @@
+"""`ownlm evaluate MODEL --data PATH`: loss, perplexity and bits per byte of a model on text."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from pydantic import Field
+
+from ownlm import log
+from ownlm.cli.options import parse
+from ownlm.config import Config
+from ownlm.data.config import DataConfig
+from ownlm.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ownlm.evaluation.likelihood import Likelihood, Progress, Stream
+    from ownlm.inference.language_model import LM
+
+
+class EvaluateOptions(Config):
+    """Measure how well a model predicts a text. Bits per byte compare across tokenizers."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """Model folder or run folder."""
+    data: str
+    """A file or a folder of text, or prepared data of the model's own tokenizer."""
+    split: Literal["validation", "train"] = "validation"
+    """Which part of prepared data; raw text is read whole."""
+    text_field: str = ""
+    """Field of .jsonl, .csv and .parquet that holds the text; empty: found by its name."""
+    stride: int = Field(default=0, ge=0)
+    """Tokens by which the window moves; 0: its whole length. Smaller is slower and more exact:
+    each token is predicted from at least context - stride tokens before it."""
+    documents: bool = True
+    """Text of one document does not see the one before it."""
+    batch: int = Field(default=8, ge=1)
+    """Windows at a time."""
+    device: str = ""
+    """cpu, cuda, mps; empty: the best there is."""
+    dtype: str = ""
+    """fp32, bf16, fp16; empty: fp32 on a CPU, the stored type elsewhere."""
+    json_output: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False
+    """Print the result, or the error, as one line of JSON."""
+
+
+def run(args: list[str]) -> int:
+    """The command; returns the exit code."""
+    options = parse(EvaluateOptions, args, prog="ownlm evaluate", description=__doc__)
+    from ownlm.evaluation.likelihood import likelihood
+    from ownlm.inference.language_model import load
+    from ownlm.objectives.causal import Causal
+
+    lm = load(options.model, options.device or None, options.dtype or None)
+    stream = open_text(options, lm)
+    with _shown() as progress:
+        found = likelihood(
+            lm.model,
+            Causal(),
+            stream,
+            context=lm.model.context,
+            stride=options.stride,
+            batch=options.batch,
+            documents=options.documents,
+            progress=progress,
+        )
+    facts = {"model": str(lm.folder), "data": options.data}
+    if options.json_output:
+        print(json.dumps(facts | found.as_dict(), ensure_ascii=False))
+        return 0
+    from rich.console import Console
+
+    Console(highlight=False).print(_table(facts, found))
+    return 0
+
+
+def open_text(options: EvaluateOptions, lm: "LM") -> "Stream":
+    """Prepared data when the path is such, else raw text through the model's tokenizer."""
+    from ownlm.data.corpus import Corpus
+    from ownlm.data.shards import is_prepared, open_prepared
+    from ownlm.evaluation.text import encode
+
+    path = Path(options.data)
+    if not is_prepared(path):
+        corpus = Corpus(options.data, DataConfig(text_field=options.text_field))
+        return encode(corpus, lm.tokenizer)
+    data = open_prepared(path)
+    if data.tokenizer_digest != lm.tokenizer.digest:
+        raise DataError(
+            f"tokens of another tokenizer: digest {data.tokenizer_digest[:16]}, "
+            f"the model's is {lm.tokenizer.digest[:16]}",
+            where=str(path),
+            next_command="give the raw text: it goes through the model's tokenizer",
+        )
+    return data.train if options.split == "train" else data.validation
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator["Progress | None"]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not log.console().is_terminal:
+        yield None
+        return
+    from rich.progress import Progress as Bars
+
+    with Bars(console=log.console(), transient=True) as bars:
+        task = bars.add_task("evaluating", total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _table(facts: dict[str, str], found: "Likelihood") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    speed = found.predicted / max(found.seconds, 1e-9)
+    rows = facts | {
+        "text": f"{found.text_bytes:,} bytes, {found.tokens:,} tokens",
+        "predicted": f"{found.predicted:,} tokens",
+        "windows": f"of {found.context:,} tokens, every {found.stride:,}",
+        "loss": f"{found.loss:.4f} nats per token",
+        "perplexity": f"{found.perplexity:.3f}",
+        "bits per byte": f"{found.bits_per_byte:.4f}",
+        "speed": f"{speed:,.0f} tokens per second",
+    }
+    grid = Table.grid(padding=(0, 3))
+    for name, text in rows.items():
+        style = "bold" if name in ("loss", "perplexity", "bits per byte") else ""
+        grid.add_row(Text(name, "dim"), Text(text, style))
+    return grid

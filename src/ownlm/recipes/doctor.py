@@ -1,0 +1,102 @@
+"""What `ownlm doctor` examines: a run's own model, tokenizer and text, a few sequences of it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ownlm import files, runtime
+from ownlm.data.corpus import Corpus
+from ownlm.data.prepare import prepare
+from ownlm.data.shards import PreparedData, is_prepared, open_prepared
+from ownlm.evaluation.doctor import Subject
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import build_model
+from ownlm.objectives.causal import Causal
+from ownlm.recipes.config import RunConfig
+from ownlm.recipes.demo import write_corpus
+from ownlm.recipes.derive import derived
+from ownlm.recipes.pretrain import saver
+from ownlm.tokenization.load import load_tokenizer
+from ownlm.tokenization.tokenizer import Tokenizer
+
+SAMPLE_BYTES = 1 << 20
+"""Of raw text, from its beginning: enough for a few sequences and a tokenizer."""
+
+TRIED, TRIED_CHARACTERS = 64, 2_000
+"""Texts on which the tokenizer is tried, and the most of each."""
+
+
+def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject:
+    """The parts of the run that `config` describes, made ready in the scratch `folder`.
+
+    Without data the built-in text stands in. `reduce` shrinks the model, which keeps the
+    family and the kinds of layers. Raises what a run would raise.
+    """
+    data, texts = _material(config, folder)
+    tokenizer = load_tokenizer(data.tokenizer_folder)
+    if reduce:
+        config = config.with_values({"model": reduced(config.model)})
+    steps = config.train.steps or 1
+    config = config.with_values({"train": {"steps": steps}, "schedule": {"warmup": 0}})
+    config = derived(config, tokenizer.vocab_size, data.train.tokens)
+    device = runtime.pick_device(config.device)
+    return Subject(
+        make_model=lambda: build_model(config.model, seed=config.train.seed, device=device),
+        save_model=saver(tokenizer),
+        tokenizer=tokenizer,
+        lossless=tokenizer.unk_id is None and not config.tokenizer.lowercase,
+        texts=texts or _decoded(data, tokenizer),
+        objective=Causal(),
+        stream=data.train,
+        train=config.train,
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+    )
+
+
+def reduced(model: ModelConfig) -> dict[str, int]:
+    """A model of at most two narrow layers, with the ratio of its query to its key heads."""
+    heads = min(model.heads, 4)
+    groups = max(1, model.heads // (model.kv_heads or model.heads))
+    width = min(model.head_dim or model.dim // model.heads, 32)
+    return {
+        "layers": min(model.layers, 2),
+        "heads": heads,
+        "kv_heads": max(1, heads // groups) if heads % groups == 0 else heads,
+        "dim": heads * width,
+        "head_dim": width if model.head_dim else 0,
+        "hidden": 0,
+        "context": min(model.context, 128),
+    }
+
+
+def _material(config: RunConfig, folder: Path) -> tuple[PreparedData, list[str]]:
+    """Prepared data as it is; or the beginning of raw text, prepared, and some of its texts."""
+    if config.data.path and is_prepared(Path(config.data.path)):
+        return open_prepared(Path(config.data.path)), []
+    path = config.data.path or str(write_corpus(folder / "corpus").path)
+    texts = list(_beginning(Corpus(path, config.data)))
+    sample = folder / "sample.jsonl"
+    files.write_text(
+        sample, "".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts)
+    )
+    sampled = {"path": str(sample), "text_field": "text", "files": "", "split": "auto"}
+    data = prepare(config.data.with_values(sampled), folder / "data", config.tokenizer)
+    return data, [text[:TRIED_CHARACTERS] for text in texts[:TRIED]]
+
+
+def _beginning(corpus: Corpus) -> Iterator[str]:
+    size = 0
+    for piece in corpus:
+        yield piece.text
+        size += len(piece.text.encode("utf-8"))
+        if size >= SAMPLE_BYTES:
+            return
+
+
+def _decoded(data: PreparedData, tokenizer: Tokenizer) -> list[str]:
+    """Stretches of prepared text, read back from its tokens."""
+    stream = data.train
+    length = min(stream.tokens, TRIED_CHARACTERS // 4)
+    begins = range(0, stream.tokens - length + 1, length)[:TRIED]
+    return [tokenizer.decode(row.tolist()) for row in stream.gather(list(begins), length)]

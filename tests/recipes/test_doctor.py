@@ -1,0 +1,72 @@
+"""The doctor's subject is made of the parts that the run itself would use."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ownlm.data.config import DataConfig
+from ownlm.data.prepare import prepare
+from ownlm.models.config import ModelConfig
+from ownlm.recipes.config import RunConfig
+from ownlm.recipes.doctor import reduced, subject
+from ownlm.recipes.named import RECIPES, recipe
+from ownlm.tokenization.config import TokenizerConfig
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    rows = [
+        {"text": f"Document {n} says: one, two, three; the café is {n * 7}."} for n in range(50)
+    ]
+    path = tmp_path / "text.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def small(path: Path | str, **tokenizer: object) -> RunConfig:
+    values = {
+        "data": {"path": str(path)},
+        "tokenizer": {"kind": "byte", "vocab_size": 300} | tokenizer,
+        "model": {"layers": 2, "dim": 32, "heads": 2, "kv_heads": 0, "context": 64},
+    }
+    return recipe("llama-mini").with_values(values)
+
+
+def test_raw_text_is_prepared_and_the_tokenizer_sees_the_texts_themselves(
+    text: Path, tmp_path: Path
+) -> None:
+    found = subject(small(text), tmp_path / "scratch")
+    assert found.texts[0].startswith("Document 0 says") and len(found.texts) == 50
+    assert found.lossless and found.make_model().vocab == found.tokenizer.vocab_size
+    assert found.optimizer.lr > 0
+
+
+def test_prepared_data_is_used_as_it_is(text: Path, tmp_path: Path) -> None:
+    data = prepare(DataConfig(path=str(text)), tmp_path / "data", TokenizerConfig(kind="char"))
+    found = subject(small(tmp_path / "data"), tmp_path / "scratch")
+    assert found.tokenizer.digest == data.tokenizer_digest
+    assert found.stream.tokens == data.train.tokens
+    assert any("says: one, two" in text for text in found.texts)
+    assert not (tmp_path / "scratch" / "data").exists()
+
+
+def test_without_data_the_built_in_text_stands_in(tmp_path: Path) -> None:
+    found = subject(small(""), tmp_path)
+    assert found.stream.text_bytes > 500_000
+
+
+def test_a_lossy_tokenizer_is_known_as_such(text: Path, tmp_path: Path) -> None:
+    found = subject(small(text, kind="wordpiece"), tmp_path / "a")
+    assert not found.lossless
+    assert not subject(small(text, lowercase=True, kind="bpe"), tmp_path / "b").lossless
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_reduced(name: str) -> None:
+    model = recipe(name).model
+    small = ModelConfig(**model.model_dump() | reduced(model))
+    assert small.layers <= 2 and small.dim <= 128 and small.context <= 128
+    assert small.family == model.family
+    if model.kv_heads:
+        assert small.heads // small.kv_heads == model.heads // model.kv_heads
