@@ -96,14 +96,14 @@ def ownlm_step(shape: dict[str, Any], precision: str, compiled: bool) -> Callabl
 
 def work(contestant: str, shape: dict[str, Any], checkout: str) -> None:
     """The worker's loop: a number of updates in on a line, the seconds they took out."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     if contestant.startswith("nanogpt"):
         sys.path.insert(0, checkout)
         step = nanogpt_step(shape, best=contestant.endswith("best"))
     else:
         _, precision, compiled = contestant.split("-")
         step = ownlm_step(shape, precision, compiled == "compiled")
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     for line in sys.stdin:
         start = time.perf_counter()
         for _ in range(int(line)):
@@ -154,9 +154,10 @@ def main() -> None:
     workers = {name: start(name, options) for name in names}
     for name, worker in workers.items():
         print(f"{name}: ready after {turn(worker, 2):.1f} s", file=sys.stderr)
-    rounds = []
-    for _ in range(options.rounds):
-        rounds.append({name: turn(worker, options.updates) for name, worker in workers.items()})
+    rounds = [
+        {name: turn(worker, options.updates) for name, worker in workers.items()}
+        for _ in range(options.rounds)
+    ]
     tokens = options.updates * shape["batch"] * shape["context"]
     print(f"{options.shape} {shape}")
     for name in names:

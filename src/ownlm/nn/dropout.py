@@ -30,7 +30,7 @@ class Dropout(nn.Module):
         """Any shape; in evaluation, or with p = 0, the input itself."""
         if not self.training or self.p == 0:
             return x
-        if x.device.type == "cpu" and x.dtype in _FUNCTIONS and native.library(SOURCE):
+        if x.device.type == "cpu" and x.dtype in _FUNCTIONS and available():
             y: Tensor = hashed_dropout(x, draw_seed(), self.p)
             return y
         return F.dropout(x, self.p)
@@ -38,6 +38,12 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(model)."""
         return f"p={self.p}"
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def available() -> bool:
+    """Whether the native form can run here; a constant to torch.compile."""
+    return native.library(SOURCE) is not None
 
 
 def draw_seed() -> Tensor:

@@ -35,6 +35,12 @@ class _Problem(ctypes.Structure):
     )
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def available() -> bool:
+    """Whether the kernel can run here; a constant to torch.compile."""
+    return kernel() is not None
+
+
 @functools.cache
 def kernel() -> ctypes.CDLL | None:
     """The compiled kernel when this processor can run it."""
@@ -55,7 +61,7 @@ def usable(q: Tensor, k: Tensor) -> bool:
         and q.device.type == "cpu"
         and q.shape[-1] % 16 == 0
         and q.shape[-1] <= 256
-        and kernel() is not None
+        and available()
     )
 
 
