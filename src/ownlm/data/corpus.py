@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ownlm.data import streams
 from ownlm.data.config import DataConfig
-from ownlm.data.document import Document, Whole, cut
+from ownlm.data.document import PIECE, Document, Whole, cut
 from ownlm.data.faults import Bad, Fault
 from ownlm.data.hub import find_dataset, looks_like_dataset
 from ownlm.data.readers import READERS
@@ -21,7 +21,7 @@ from ownlm.data.report import CorpusReport, Kind, identify_languages
 from ownlm.data.sources import ROW_KINDS, TEXT_KINDS, Found, Source, discover
 from ownlm.errors import DataError
 
-_FAULTS_SHOWN = 20
+_FAULTS_SHOWN, _FAULTS_COUNTED = 20, 1000  # before a corpus that must be sound is given up
 
 
 class Corpus:
@@ -67,7 +67,8 @@ class Corpus:
 
     def __iter__(self) -> Iterator[Document]:
         """Sound documents with text, in the order of the names of their files."""
-        assert self.report.documents, "scanned before anything is handed out"
+        if self._report is None:
+            self.scan()
         for source in self._found.sources:
             try:
                 for item in self._read(source):
@@ -90,6 +91,8 @@ class Corpus:
                     self._count(item, part)
                 if progress:
                     progress(done + min(source.size, part.bytes))
+                if part.bad >= _FAULTS_COUNTED and self.config.bad == "fail":
+                    break
         except Bad as bad:
             if bad.kind == "changed":
                 source.refused, part = True, CorpusReport()
@@ -122,6 +125,8 @@ class Corpus:
             for row in READERS[source.kind](file, source, self.config):
                 if isinstance(row, Fault):
                     yield row
+                elif len(row.text) <= PIECE:
+                    yield Document(row.text, source.name, row.line, 0, measure([row.text]))
                 else:
                     yield from _pieces([row.text], source.name, row.line, measure([row.text]))
 
@@ -179,11 +184,11 @@ def _judge(report: CorpusReport, base: str, config: DataConfig) -> None:
     place = base or "corpus"
     faults = list(report.skipped.values())
     if report.bad and config.bad == "fail":
-        (_, first), *others = faults
-        more = [f"  {base}{f.where}: {f.reason}" + f" ({n} such)" * (n > 1) for n, f in others]
+        where = base + faults[0][1].where
+        listed = [f"  {base}{f.where}: {f.reason}" + f" ({n} such)" * (n > 1) for n, f in faults]
         raise DataError(
-            "\n".join([first.reason, *more[: _FAULTS_SHOWN - 1]]),
-            where=base + first.where,
+            "\n".join(listed[:_FAULTS_SHOWN]).removeprefix(f"  {where}: "),
+            where=where,
             next_command="mend this, or leave such records out and count them: --data.bad skip",
         )
     if report.bad_fraction() > config.max_bad_fraction:
@@ -195,7 +200,11 @@ def _judge(report: CorpusReport, base: str, config: DataConfig) -> None:
             next_command="mend them, or allow more: --data.max-bad-fraction",
         )
     if not report.documents:
-        raise DataError(f"no text: {report.empty} empty files or rows", where=place)
+        first_fault = f", the first: {faults[0][1].where}: {faults[0][1].reason}" if faults else ""
+        raise DataError(
+            f"no text: {report.empty:,} empty files or rows, {report.bad:,} bad{first_fault}",
+            where=place,
+        )
 
 
 def _changed(fault: Fault) -> DataError:

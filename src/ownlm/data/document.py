@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-PIECE = 1 << 18  # characters; part of the format, since a token never spans two pieces
+PIECE = 1 << 16  # characters; part of the format, since no token spans two pieces
 _WORD = 1 << 64
 _GOLDEN = 0x9E3779B97F4A7C15  # odd: spreads the numbers of pieces over all 64 bits
 

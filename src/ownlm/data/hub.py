@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ownlm.data.config import DataConfig
-from ownlm.data.sources import Found, Source, kind_of, shown
+from ownlm.data.sources import Found, Source, kind_of, shown, source
 from ownlm.errors import DataError
 
 _CONVERTED = "refs/convert/parquet"  # branch where the hub keeps every dataset as parquet
@@ -32,7 +32,10 @@ def find_dataset(name: str, config: DataConfig) -> Found:
     import huggingface_hub
     from huggingface_hub import errors
 
-    refusals = (errors.HFValidationError, *_bases(errors.HfHubHTTPError))
+    refusals: tuple[type[Exception], ...] = (
+        errors.HFValidationError,
+        *_bases(errors.HfHubHTTPError),
+    )
     try:
         revision, names = _listing(huggingface_hub.HfApi(), name, config)
         paths = [
@@ -43,7 +46,7 @@ def find_dataset(name: str, config: DataConfig) -> Found:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"the hub refused: {reason}", where=name) from None
     place = f"hf://datasets/{name}@{revision[:12]}"
-    return Found(f"{place}/", [_source(path, file) for path, file in zip(paths, names)])
+    return Found(f"{place}/", [_downloaded(path, file) for path, file in zip(paths, names)])
 
 
 def choose(names: list[str], pattern: str) -> list[str]:
@@ -70,11 +73,10 @@ def _listing(api: Any, name: str, config: DataConfig) -> tuple[str, list[str]]:
     )
 
 
-def _source(path: str, name: str) -> Source:
-    real = os.path.realpath(path)
-    kind, state = kind_of(name), os.stat(real)
+def _downloaded(path: str, name: str) -> Source:
+    real, kind = os.path.realpath(path), kind_of(name)
     assert kind, "only readable files were chosen"
-    return Source(real, shown(name), *kind, size=state.st_size, modified=state.st_mtime_ns)
+    return source(real, shown(name), kind, os.stat(real))
 
 
 def _bases(kind: type[Exception]) -> tuple[type[Exception], ...]:

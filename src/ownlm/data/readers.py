@@ -124,9 +124,7 @@ def _utf8(line: Line, longest: int, end: str = "") -> str:
 def _parse(content: str, ended: bool) -> Any:
     """One JSON value; Bad says which rule it breaks."""
     try:
-        return json.loads(
-            content, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
-        )
+        return _DECODER.decode(content)
     except json.JSONDecodeError as error:
         if not ended:
             raise Bad("torn-line", "the last line is cut off and has no line end") from None
@@ -152,6 +150,9 @@ def _integer(digits: str) -> int:
     if len(digits) > _DIGITS:
         raise Bad("huge-number", f"an integer of {len(digits):,} digits")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
 
 
 def _text_of(value: Any, column: Column) -> str:

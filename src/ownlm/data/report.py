@@ -25,28 +25,30 @@ class Duplicates:
     level: int = 0
     seen: Counter[int] = field(default_factory=Counter)
 
-    def add(self, key: int, times: int = 1) -> None:
+    def add(self, key: int) -> None:
         """Count a document whose hash is `key`."""
         if key % (1 << self.level) == 0:
-            self.seen[key] += times
-            while len(self.seen) > _DISTINCT:
+            self.seen[key] += 1
+            if len(self.seen) > _DISTINCT:
                 self._raise_level(self.level + 1)
 
     def merge(self, other: "Duplicates") -> None:
         """Add the counts of other documents."""
+        self.seen.update(other.seen)
         self._raise_level(max(self.level, other.level))
-        for key, times in other.seen.items():
-            self.add(key, times)
 
     def count(self) -> int:
         """Documents that repeat an earlier one."""
         return sum(times - 1 for times in self.seen.values()) << self.level
 
     def _raise_level(self, level: int) -> None:
-        if level > self.level:
-            self.level = level
+        """Go to `level`, or beyond until what is left fits."""
+        self.level = level
+        if level:
             kept = {key: n for key, n in self.seen.items() if key % (1 << level) == 0}
             self.seen = Counter(kept)
+        if len(self.seen) > _DISTINCT:
+            self._raise_level(level + 1)
 
 
 @dataclass

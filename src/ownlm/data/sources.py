@@ -27,6 +27,7 @@ class Source:
     name: str  # relative to the corpus, as shown to people and written into reports
     kind: str  # one of TEXT_KINDS or ROW_KINDS
     compression: str  # one of COMPRESSIONS or empty
+    number: int  # of the file on its disk (inode)
     size: int
     modified: int  # nanoseconds
     refused: bool = False  # set when the scan saw it change
@@ -36,23 +37,32 @@ class Source:
     def open(self) -> Iterator[BinaryIO]:
         """The file, read from its start; Bad when it is no plain file or changes meanwhile."""
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-        try:
+        with _removal_is_a_change():
             handle = os.open(self.path, flags | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError:
-            raise Bad("changed", "was removed after it had been listed") from None
-        except OSError as error:
-            raise Bad("unreadable", f"cannot be opened: {error.strerror}") from None
         with os.fdopen(handle, "rb") as file:
             self._require_unchanged(os.fstat(handle))
             yield file
-            self._require_unchanged(os.fstat(handle))
+        with _removal_is_a_change():
+            self._require_unchanged(os.lstat(self.path))
 
     def _require_unchanged(self, now: os.stat_result) -> None:
-        if not stat.S_ISREG(now.st_mode) or (now.st_size, now.st_mtime_ns) != (
-            self.size,
-            self.modified,
-        ):
+        if not stat.S_ISREG(now.st_mode) or _state(now) != (self.number, self.size, self.modified):
             raise Bad("changed", f"changed while it was read ({self.size} -> {now.st_size} bytes)")
+
+
+def _state(now: os.stat_result) -> tuple[int, int, int]:
+    """What must stay the same: number on the disk, size, time of the last change."""
+    return now.st_ino, now.st_size, now.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _removal_is_a_change() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise Bad("changed", "was removed after it had been listed") from None
+    except OSError as error:
+        raise Bad("unreadable", f"cannot be opened: {error.strerror}") from None
 
 
 @dataclass
@@ -79,10 +89,10 @@ def discover(root: Path, pattern: str = "") -> Found:
         relative = os.path.relpath(path, real).replace(os.sep, "/")
         if not pattern or fnmatch.fnmatch(relative, pattern):
             _admit(found, real, path, relative)
-    found.sources.sort(key=lambda source: os.fsencode(source.name))
+    found.sources.sort(key=lambda one: os.fsencode(one.name))
     found.faults.sort()
-    for source in found.sources:
-        source.name = shown(source.name)
+    for one in found.sources:
+        one.name = shown(one.name)
     return found
 
 
@@ -132,7 +142,7 @@ def _admit(found: Found, root: Path, path: str, relative: str) -> None:
         try:
             state = os.stat(path)
             if not link or (path := _follow(root, path, stat.S_ISDIR(state.st_mode))):
-                found.sources.append(_source(path, relative, kind or ("", ""), state))
+                found.sources.append(source(path, relative, kind or ("", ""), state))
                 return
         except OSError as error:
             fault = Bad("link" if link else "unreadable", _link_trouble(error))
@@ -144,11 +154,12 @@ def _admit(found: Found, root: Path, path: str, relative: str) -> None:
     found.ignored[ending or "no ending"] += 1
 
 
-def _source(path: str, name: str, kind: tuple[str, str], state: os.stat_result) -> Source:
+def source(path: str, name: str, kind: tuple[str, str], state: os.stat_result) -> Source:
+    """A plain file as a source; Bad names what it is instead."""
     if not stat.S_ISREG(state.st_mode):
         special = _SPECIAL.get(stat.S_IFMT(state.st_mode), "a special file")
         raise Bad("not-a-file", f"{special}, not a plain file")
-    return Source(path, name, *kind, size=state.st_size, modified=state.st_mtime_ns)
+    return Source(path, name, *kind, *_state(state))
 
 
 def _follow(root: Path, link: str, folder: bool) -> str:

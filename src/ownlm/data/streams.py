@@ -7,7 +7,7 @@ gigabyte, a member that ends too early.
 import codecs
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from ownlm.data.encoding import BOM, explain, require_text
@@ -31,7 +31,7 @@ class Line(NamedTuple):
 def chunks(file: BinaryIO, compression: str, max_expansion: int) -> Iterator[bytes]:
     """The content of an open file, decompressed, in chunks of CHUNK bytes or somewhat more."""
     total = 0
-    for chunk in _full(_OPENERS[compression](file)):
+    for chunk in _OPENERS[compression](file):
         if total == 0:
             require_text(chunk)
         total += len(chunk)
@@ -50,10 +50,12 @@ def text(parts: Iterator[bytes], longest: int) -> Iterator[str]:
     done, line, run = 0, 1, 0  # bytes decoded, number and length of the line being read
     for part in parts:
         chunk = part if done else part.removeprefix(BOM)
-        head, *rest = map(len, chunk.split(b"\n"))
-        if max(run + head, *rest, 0) > longest:
+        sizes = [len(piece) for piece in chunk.split(b"\n")]
+        sizes[0] += run
+        if max(sizes) > longest:
+            line += next(number for number, size in enumerate(sizes) if size > longest)
             raise Bad("long-line", f"a line of more than {longest:,} bytes", line)
-        line, run = line + len(rest), rest[-1] if rest else run + head
+        line, run = line + len(sizes) - 1, sizes[-1]
         held = decoder.getstate()[0]
         try:
             yield decoder.decode(chunk)
@@ -61,8 +63,9 @@ def text(parts: Iterator[bytes], longest: int) -> Iterator[str]:
             start = done + len(part) - len(chunk) - len(held)
             raise _undecodable(held + chunk, error.start, start) from None
         done += len(part)
-    if decoder.getstate()[0]:
-        raise Bad("encoding", "ends inside a UTF-8 character (cut off?)", done)
+    if held := decoder.getstate()[0]:
+        reason = "ends inside a UTF-8 character: cut off, or in another encoding"
+        raise Bad("encoding", reason, done - len(held))
 
 
 def lines(parts: Iterator[bytes], longest: int) -> Iterator[Line]:
@@ -152,4 +155,8 @@ def _zstd(file: BinaryIO) -> Iterator[bytes]:
         raise Bad("truncated", "zstd data cut off before its end", file.tell())
 
 
-_OPENERS = {"": _plain, ".gz": _gzip, ".zst": _zstd}
+_OPENERS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
+    "": _plain,
+    ".gz": lambda file: _full(_gzip(file)),
+    ".zst": lambda file: _full(_zstd(file)),
+}
