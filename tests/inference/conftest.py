@@ -23,7 +23,7 @@ class Counter:
         self.lengths: list[int] = []
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> Cache:
-        return Cache(0)
+        return Cache(())
 
     def __call__(
         self, ids_BT: Tensor, mask: Tensor | None = None, cache: Cache | None = None

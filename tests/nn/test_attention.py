@@ -83,7 +83,7 @@ def test_no_tensor_is_built_where_none_is_needed() -> None:
     assert not mask_of("one", causal=False).triangle
     assert mask_of("one", causal=True, window=7).tensor is None
     assert mask_of("one", causal=True, window=6).tensor is not None
-    cache = Cache(1)
+    cache = Cache((0,))
     cache.advance(torch.zeros(1, 5), None)
     assert Mask(cache.advance(torch.zeros(1, 1), None), causal=True).tensor is None
     assert Mask(cache.advance(torch.zeros(1, 2), None), causal=True).tensor is not None

@@ -100,10 +100,10 @@ def test_positions_are_counted_in_segments() -> None:
 
 
 def test_sinusoids_are_those_of_the_paper() -> None:
-    table = sinusoids(50, 8)
-    assert table[7, 0].item() == pytest.approx(math.sin(7), abs=1e-6)
-    assert table[7, 4].item() == pytest.approx(math.cos(7), abs=1e-6)
-    assert table[49, 3].item() == pytest.approx(math.sin(49 / 10_000 ** (6 / 8)), abs=1e-6)
+    table = sinusoids(torch.tensor([7, 49]), 8)
+    assert table[0, 0].item() == pytest.approx(math.sin(7), abs=1e-6)
+    assert table[0, 4].item() == pytest.approx(math.cos(7), abs=1e-6)
+    assert table[1, 3].item() == pytest.approx(math.sin(49 / 10_000 ** (6 / 8)), abs=1e-6)
 
 
 @pytest.mark.parametrize("gated", [True, False])
@@ -151,9 +151,8 @@ def test_embedding_adds_what_it_has() -> None:
     first = embed(ids, torch.arange(2))
     assert torch.allclose(first, embed(ids, torch.arange(2), torch.zeros_like(ids)))
     fixed = Embedding(EmbedConfig(vocab=10, dim=8, positions="sinusoidal", max_len=9))
-    assert torch.allclose(
-        fixed(ids, torch.tensor([4, 5])) - fixed.tokens(ids), sinusoids(9, 8)[4:6], atol=1e-6
-    )
+    places = torch.tensor([4, 5])
+    assert torch.allclose(fixed(ids, places) - fixed.tokens(ids), sinusoids(places, 8), atol=1e-6)
 
 
 def test_head_transforms_scales_caps_and_ties() -> None:

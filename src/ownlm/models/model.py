@@ -50,7 +50,7 @@ class SingleStack(nn.Module):
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> Cache:
         """An empty cache; `length` reserves room for that many tokens at once."""
-        return Cache(self.architecture.stack.layers, length or 0)
+        return Cache(self.architecture.stack.windows, length or 0)
 
     @property
     def context(self) -> int:

@@ -129,6 +129,47 @@ class SelfAttention(nn.Module):
         return x_BHTK
 
 
+class CrossAttention(nn.Module):
+    """Multi-head attention of a decoder to the encoder's output.
+
+    `kv` holds the rows of all key heads, then those of all value heads.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        c = config
+        self.head_dim, self.dropout = c.head_dim, c.dropout_attention
+        self.scale = c.head_dim**-0.5 if c.scale is None else c.scale
+        queries, *keys_values = c.qkv
+        self.q = nn.Linear(c.dim, queries, bias=c.bias_qkv)
+        self.kv = nn.Linear(c.dim, sum(keys_values), bias=c.bias_qkv)
+        self.o = nn.Linear(queries, c.dim, bias=c.bias_out)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        mask: Mask,
+        memory_BSD: Tensor,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """(B, T, D) to (B, T, D), reading the encoder's output (B, S, D)."""
+        q_BHTK = to_heads(self.q(x_BTD), self.head_dim)
+        k_BGSK, v_BGSK = self._memory(memory_BSD, cache)
+        dropout = self.dropout if self.training else 0.0
+        y_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, mask, self.scale, dropout)
+        y_BTD: Tensor = self.o(y_BHTK.transpose(1, 2).flatten(2))
+        return y_BTD
+
+    def _memory(self, memory_BSD: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor]:
+        if cache is not None and cache.memory is not None:
+            return cache.memory
+        k, v = self.kv(memory_BSD).chunk(2, dim=-1)
+        made = to_heads(k, self.head_dim), to_heads(v, self.head_dim)
+        if cache is not None:
+            cache.memory = made
+        return made
+
+
 def to_heads(x_BTW: Tensor, head_dim: int) -> Tensor:
     """(B, T, H K) to (B, H, T, K)."""
     x_BTHK: Tensor = x_BTW.unflatten(-1, (-1, head_dim))

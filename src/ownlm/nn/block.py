@@ -3,11 +3,11 @@
 Shapes: B batch, T tokens, D width.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from ownlm.nn.attention import SelfAttention
+from ownlm.nn.attention import CrossAttention, SelfAttention
 from ownlm.nn.cache import LayerCache
 from ownlm.nn.config import StackConfig
 from ownlm.nn.dropout import Dropout
@@ -38,28 +38,50 @@ class Sublayer(nn.Module):
 
     def forward(self, x_BTD: Tensor, *context: Any) -> Tensor:
         """(B, T, D) to (B, T, D); `context` goes to the body."""
-        y_BTD: Tensor = self.drop(self.body(self.norm_in(x_BTD), *context))
+        y_BTD = self.branch(x_BTD, *context)
         out_BTD: Tensor = (
             self.norm_out(x_BTD + y_BTD) if self.post else x_BTD + self.norm_out(y_BTD)
         )
         return out_BTD
 
+    def branch(self, x_BTD: Tensor, *context: Any) -> Tensor:
+        """What is added to the stream, before a norm that follows it."""
+        y_BTD: Tensor = self.drop(self.body(self.norm_in(x_BTD), *context))
+        return y_BTD
+
+
+class Context(NamedTuple):
+    """What one layer needs besides the stream."""
+
+    mask: Mask
+    table: Rotation | None = None
+    cache: LayerCache | None = None
+    memory_BSD: Tensor | None = None
+    """The encoder's output, for cross attention."""
+    memory_mask: Mask | None = None
+
 
 class Block(nn.Module):
-    """Attention, then feed-forward."""
+    """Attention, cross attention where there is an encoder to read, feed-forward."""
 
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
         self.attn = Sublayer(config, SelfAttention(config))
+        self.cross = Sublayer(config, CrossAttention(config)) if config.cross else None
         self.ffn = Sublayer(config, FeedForward(config))
 
-    def forward(
-        self,
-        x_BTD: Tensor,
-        mask: Mask,
-        table: Rotation | None = None,
-        cache: LayerCache | None = None,
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, c: Context) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        y_BTD: Tensor = self.ffn(self.attn(x_BTD, mask, table, cache))
+        x_BTD = self.attn(x_BTD, c.mask, c.table, c.cache)
+        if self.cross is not None:
+            x_BTD = self.cross(x_BTD, c.memory_mask, c.memory_BSD, c.cache)
+        y_BTD: Tensor = self.ffn(x_BTD)
         return y_BTD
+
+
+class ParallelBlock(Block):
+    """Attention and feed-forward side by side: x + attn(norm(x)) + ffn(norm'(x))."""
+
+    def forward(self, x_BTD: Tensor, c: Context) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        return x_BTD + self.attn.branch(x_BTD, c.mask, c.table, c.cache) + self.ffn.branch(x_BTD)

@@ -3,6 +3,8 @@
 Shapes: B batch, T new tokens, S tokens so far, G key/value heads, K head width.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,8 @@ class LayerCache:
 
     def __init__(self, reserve: int = 0) -> None:
         self.length, self._reserve = 0, reserve
+        self.memory: tuple[Tensor, Tensor] | None = None
+        """Keys and values of the encoder's output, (B, G, S, K): made once, by cross attention."""
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
 
@@ -34,6 +38,8 @@ class LayerCache:
         """Keep the batch rows `rows`, in that order (beams; finished requests leave)."""
         if self._keys is not None and self._values is not None:
             self._keys, self._values = self._keys[rows], self._values[rows]
+        if self.memory is not None:
+            self.memory = self.memory[0][rows], self.memory[1][rows]
 
     def _room(self, held: Tensor | None, new_BGTK: Tensor, end: int) -> Tensor:
         if held is not None and end <= held.shape[2]:
@@ -46,11 +52,33 @@ class LayerCache:
         return storage
 
 
-class Cache:
-    """All layers of one model: the storage, the offset and the segments of the keys."""
+class WindowCache(LayerCache):
+    """The same for a layer that sees `window` tokens: older keys are let go."""
 
-    def __init__(self, layers: int, reserve: int = 0) -> None:
-        self.layers = [LayerCache(reserve) for _ in range(layers)]
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def update(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
+        """Append T tokens; returns them after the window - 1 tokens before them."""
+        if self._keys is not None and self._values is not None:
+            k_BGTK = torch.cat((self._keys, k_BGTK), dim=2)
+            v_BGTK = torch.cat((self._values, v_BGTK), dim=2)
+        first = max(0, k_BGTK.shape[2] - self.window + 1)
+        self._keys, self._values = k_BGTK[:, :, first:].clone(), v_BGTK[:, :, first:].clone()
+        self.length = self._keys.shape[2]
+        return k_BGTK, v_BGTK
+
+
+class Cache:
+    """All layers of one model: the storage, the offset and the segments of the keys.
+
+    `windows` holds how far each layer sees, 0 being everything; `reserve` is the number of
+    tokens to make room for at once.
+    """
+
+    def __init__(self, windows: Sequence[int], reserve: int = 0) -> None:
+        self.layers = [WindowCache(w) if w else LayerCache(reserve) for w in windows]
         self.length = 0
         self.segments: Tensor | None = None
 

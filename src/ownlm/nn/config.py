@@ -99,6 +99,11 @@ class StackConfig:
     """Of the feed-forward part's inner activations."""
 
     @property
+    def windows(self) -> tuple[int, ...]:
+        """How far each layer sees."""
+        return tuple(self.kind(layer).window for layer in range(self.layers))
+
+    @property
     def qkv(self) -> tuple[int, int, int]:
         """Rows of query, key and value heads in the fused projection."""
         width = self.kv_heads * self.head_dim

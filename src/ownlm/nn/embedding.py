@@ -35,7 +35,7 @@ class Embedding(nn.Module):
         if self.positions is not None:
             x_BTD = x_BTD + self.positions(positions + c.offset)
         elif c.positions == "sinusoidal":
-            x_BTD = x_BTD + sinusoids(c.max_len, x_BTD.shape[-1]).to(x_BTD)[positions + c.offset]
+            x_BTD = x_BTD + sinusoids(positions + c.offset, x_BTD.shape[-1]).to(x_BTD.dtype)
         if self.types is not None:
             x_BTD = x_BTD + (self.types.weight[0] if types_BT is None else self.types(types_BT))
         y_BTD: Tensor = self.project(self.drop(self.norm(x_BTD)))

@@ -50,10 +50,13 @@ def count_positions(segments_BS: Tensor) -> Tensor:
     return places - torch.where(begins, places, 0).cummax(dim=1).values
 
 
-def distances(span: Span) -> Tensor:
-    """Key place minus query place, (T, S): 0 is the query itself, -1 the token before it."""
-    keys = torch.arange(span.past + span.length, device=span.positions.device)
-    return keys[None, :] - keys[span.past :, None]
+def distances(span: Span, first: int = 0) -> Tensor:
+    """Key place minus query place, (T, S - first): 0 is the query itself, -1 the one before.
+
+    `first` is the first key that is still held.
+    """
+    places = torch.arange(span.past + span.length, device=span.positions.device)
+    return places[None, first:] - places[span.past :, None]
 
 
 class Mask:
@@ -66,6 +69,8 @@ class Mask:
         self, span: Span, *, causal: bool, window: int = 0, bias: Tensor | None = None
     ) -> None:
         self.span, self.causal, self.window, self.bias = span, causal, window, bias
+        # A layer with a window keeps only the keys that the next query can still see.
+        self.first = max(0, span.past - window + 1) if window else 0
         self._tensor: Tensor | None = None
         self._ranges: tuple[Tensor, Tensor] | None = None
 
@@ -77,7 +82,7 @@ class Mask:
     @property
     def plain(self) -> bool:
         """Nothing but perhaps a triangle over the queries themselves."""
-        near = 0 < self.window < self.span.past + self.span.length
+        near = 0 < self.window < self.span.past + self.span.length - self.first
         shifted = self.causal and self.span.length > 1 and self.span.past > 0
         return self.span.segments is None and self.bias is None and not near and not shifted
 
@@ -102,14 +107,16 @@ class Mask:
         return self._ranges
 
     def _build_tensor(self) -> Tensor:
-        distance = distances(self.span)
+        distance = distances(self.span, self.first)
         seen = distance <= 0 if self.causal else torch.ones_like(distance, dtype=torch.bool)
         if self.window:
             seen = seen & (distance.abs() < self.window)
         if self.span.segments is not None:
             queries = self.span.segments[:, self.span.past :, None]
-            seen = (seen & (queries == self.span.segments[:, None, :]))[:, None]
-        return seen if self.bias is None else self.bias.masked_fill(~seen, -torch.inf)
+            seen = (seen & (queries == self.span.segments[:, None, self.first :]))[:, None]
+        if self.bias is None:
+            return seen
+        return self.bias[..., self.first :].masked_fill(~seen, -torch.inf)
 
     def _build_ranges(self) -> tuple[Tensor, Tensor] | None:
         places = torch.arange(self.span.length, device=self.span.positions.device)[None]
@@ -124,6 +131,36 @@ class Mask:
         if self.causal:
             hi = hi.minimum(places + 1)
         return lo.int(), hi.int()
+
+
+class MemoryMask(Mask):
+    """Which tokens of the encoder a decoder's token reads: those of its own segment.
+
+    `memory_BS` are the encoder's segments; None: all are read by all. A padded query reads
+    everything rather than nothing; what it computes is of no use either way.
+    """
+
+    def __init__(self, span: Span, memory_BS: Tensor | None) -> None:
+        super().__init__(span, causal=False)
+        self.memory_BS = memory_BS
+
+    @property
+    def plain(self) -> bool:
+        """Every query reads every token."""
+        return self.memory_BS is None
+
+    @property
+    def ranges(self) -> None:
+        """Not told."""
+        return
+
+    def _build_tensor(self) -> Tensor:
+        assert self.memory_BS is not None, "a plain mask has no tensor"
+        keys = self.memory_BS[:, None, :]
+        if self.span.segments is None:
+            return (keys == 1)[:, None]
+        queries = self.span.segments[:, self.span.past :, None]
+        return ((queries == keys) | (queries == 0))[:, None]
 
 
 def _runs(segments_BT: Tensor) -> tuple[Tensor, Tensor] | None:

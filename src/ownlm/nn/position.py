@@ -79,7 +79,8 @@ def _yarn(frequencies_R: Tensor, scaling: RopeScaling, theta: float, width: int)
 _STRETCH = {"linear": _linear, "llama3": _llama3, "yarn": _yarn}
 
 
-def sinusoids(length: int, dim: int) -> Tensor:
-    """The fixed table of the 2017 Transformer, (length, dim), sines first, then cosines."""
-    angles = torch.arange(length)[:, None] / 10_000 ** (torch.arange(0, dim, 2) / dim)
+def sinusoids(positions: Tensor, dim: int) -> Tensor:
+    """The fixed vectors of the 2017 Transformer, (..., dim) float32: sines, then cosines."""
+    steps = torch.arange(0, dim, 2, device=positions.device).float() / dim
+    angles = positions.float()[..., None] / 10_000**steps
     return torch.cat((angles.sin(), angles.cos()), dim=-1)

@@ -3,15 +3,27 @@
 Shapes: B batch, T tokens, D width, H heads, S keys.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from ownlm.nn.block import Block
+from ownlm.nn.block import Block, Context, ParallelBlock
 from ownlm.nn.cache import Cache
 from ownlm.nn.config import StackConfig
-from ownlm.nn.mask import Mask, Span
+from ownlm.nn.mask import Mask, MemoryMask, Span, distances
 from ownlm.nn.norm import make_norm
 from ownlm.nn.position import Rotation, rotation
+from ownlm.nn.relative import RelativeBias
+
+
+class Memory(NamedTuple):
+    """An encoder's output as a decoder reads it."""
+
+    hidden: Tensor
+    """(B, S, D)."""
+    segments: Tensor | None = None
+    """(B, S), as in a mask; None: all of it."""
 
 
 class Stack(nn.Module):
@@ -20,23 +32,35 @@ class Stack(nn.Module):
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
         c = self.config = config
-        self.blocks = nn.ModuleList(Block(c) for _ in range(c.layers))
+        kind = ParallelBlock if c.parallel else Block
+        self.blocks = nn.ModuleList(kind(c) for _ in range(c.layers))
         self.norm = nn.Identity() if c.norm_at == "post" else make_norm(c.norm, c.dim, c.norm_eps)
+        self.relative = RelativeBias(c) if c.buckets else None
 
-    def forward(self, x_BTD: Tensor, span: Span, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self,
+        x_BTD: Tensor,
+        span: Span,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
         """(B, T, D) to (B, T, D); masks and rotary tables are made once a kind of layer."""
         masks, tables = self.masks(span), self.tables(span, x_BTD.dtype)
+        hidden = memory.hidden if memory is not None else None
+        memory_mask = MemoryMask(span, memory.segments) if memory is not None else None
         for layer, block in enumerate(self.blocks):
             kind = self.config.kind(layer)
-            layer_cache = cache.layers[layer] if cache is not None else None
-            x_BTD = block(x_BTD, masks[kind.window], tables.get(kind.rope), layer_cache)
+            held = cache.layers[layer] if cache is not None else None
+            context = Context(masks[kind.window], tables.get(kind.rope), held, hidden, memory_mask)
+            x_BTD = block(x_BTD, context)
         y_BTD: Tensor = self.norm(x_BTD)
         return y_BTD
 
     def masks(self, span: Span) -> dict[int, Mask]:
         """The mask of each window that some layer has."""
-        windows = {kind.window for kind in self.config.kinds}
-        return {w: Mask(span, causal=self.config.causal, window=w) for w in windows}
+        bias = self.relative(distances(span)) if self.relative is not None else None
+        windows = set(self.config.windows)
+        return {w: Mask(span, causal=self.config.causal, window=w, bias=bias) for w in windows}
 
     def tables(self, span: Span, dtype: torch.dtype) -> dict[object, Rotation]:
         """The rotary tables of each kind of layer that rotates."""
