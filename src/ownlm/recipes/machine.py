@@ -4,7 +4,6 @@ A run keeps the choices it began with, so that a resume on another day continues
 """
 
 import os
-import shutil
 from typing import Literal
 
 import torch
@@ -19,12 +18,6 @@ SHARE = 0.7
 
 NARROW = 256
 """On a CPU, models narrower than this gain nothing from bfloat16."""
-
-FLOPS = {"cpu": 5e11, "mps": 2e12, "cuda": 1e14}
-"""Roughly what training reaches a second, for deciding whether a run is long."""
-
-LONG = 1200.0
-"""Seconds from which on compiling, which takes tens of them, is worth it."""
 
 
 def settle(
@@ -50,7 +43,7 @@ def choose(config: RunConfig, described: Description, device: torch.device) -> C
     train, precision = config.train, _precision(config, device)
     return Choices(
         precision=precision,
-        compile=_compile(config, device, described.parameters),
+        compile=train.compile == "on",  # auto: the trainer measures (training/probe.py)
         threads=train.threads or _threads(),
         micro_batch=train.micro_batch
         or fitting(train.batch, described.memory[precision], available_memory(device)),
@@ -96,20 +89,6 @@ def _precision(config: RunConfig, device: torch.device) -> Literal["fp32", "bf16
         return config.train.precision
     wide = device.type != "cpu" or config.model.dim >= NARROW
     return "bf16" if wide and runtime.fast_bf16(device) else "fp32"
-
-
-def _compile(config: RunConfig, device: torch.device, parameters: int) -> bool:
-    if config.train.compile != "auto":
-        return config.train.compile == "on"
-    tokens = config.train.steps * config.train.batch * config.model.context
-    seconds = 6 * parameters * tokens / FLOPS.get(device.type, FLOPS["cpu"])
-    return seconds >= LONG and _has_compiler(device)
-
-
-def _has_compiler(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.utils._triton.has_triton()
-    return device.type == "cpu" and shutil.which("g++") is not None
 
 
 def _threads() -> int:

@@ -3,12 +3,9 @@
 import torch
 
 from ownlm.files import readable
-from ownlm.inspection.architecture import Description, describe
+from ownlm.inspection.architecture import Description, describe, sketch
 from ownlm.models.config import ModelConfig
-from ownlm.models.families import family_named
-from ownlm.models.hf_config import Reader
 from ownlm.models.load import hf_values
-from ownlm.models.model import SingleStack
 from ownlm.recipes import machine
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.derive import tokens_per_step
@@ -24,9 +21,7 @@ DERIVED = {
 
 def sketched(config: ModelConfig) -> Description:
     """A model in numbers, before any of its memory is taken."""
-    values, family = hf_values(config), family_named(config.family)
-    with torch.device("meta"):
-        return describe(SingleStack(family.from_hf(Reader(values)), family, values))
+    return describe(sketch(hf_values(config)))
 
 
 def plan(
@@ -82,6 +77,5 @@ def _memory(
 
 
 def _machine(choices: Choices, device: torch.device) -> str:
-    compiled = "compiled" if choices.compile else "not compiled"
     cores = f", {choices.threads} of its cores" if device.type == "cpu" else ""
-    return f"{device}, {choices.precision}, {compiled}{cores}"
+    return f"{device}, {choices.precision}{cores}"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ownlm import files
 from ownlm.log import Row, say, warn
 from ownlm.objectives.objective import Objective
-from ownlm.training import checkpoint, nonfinite
+from ownlm.training import checkpoint, nonfinite, probe
 from ownlm.training.config import Choices, OptimizerConfig, ScheduleConfig, TrainConfig
 from ownlm.training.feed import Feed, Loader
 from ownlm.training.journal import Journal
@@ -106,6 +106,7 @@ class Trainer:
         step, steps = self.restore(), self.config.steps
         with StopSignals() as stop, Journal(self.run, step, steps) as self.journal:
             self.model.train()
+            self.settle()
             while True:
                 if self.look_due(step) and not stop.received:
                     self.save(step)  # what follows may fail or be broken off, and costs nothing
@@ -137,6 +138,14 @@ class Trainer:
         if start.step < self.config.steps:
             say(f"{self.run.path}: going on from step {start.step}")
         return start.step
+
+    def settle(self) -> None:
+        """Let a stopwatch decide whether to compile; a run that goes on keeps what it had."""
+        if self.run.start is not None or self.config.compile != "auto":
+            return
+        verdict = probe.settle_compile(self.stepper, lambda: self.feed.look(0), self.config.steps)
+        self.choices = self.choices.model_copy(update={"compile": verdict.compiled})
+        say(verdict.words)
 
     def learning_rate(self, step: int) -> float:
         """The rate of update number `step` (from 0)."""
