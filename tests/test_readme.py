@@ -1,0 +1,156 @@
+"""The README holds: its commands run as written, its tree is the one on disk, both languages agree.
+
+Every block of code is preceded by a comment that says what becomes of it here:
+
+    <!-- run -->                      the commands are run, in order, in one folder
+    <!-- run tiny -->                 the same, with TINY appended to `ownlm pretrain`
+    <!-- shown: REASON -->            not run
+    <!-- tree -->                     the annotated tree
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+README, CHINESE = "README.md", "README.zh.md"
+
+TINY = (
+    "--model.layers 1 --model.dim 32 --model.heads 2 --model.kv-heads 0 --model.context 32 "
+    "--train.batch 4 --train.steps 4 --train.evaluate-every 2 --train.sample-every 0"
+)
+
+BLOCK = re.compile(
+    r"(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)^```", re.S | re.M
+)
+
+
+class Block(NamedTuple):
+    mark: str
+    kind: str
+    body: str
+
+
+def blocks(path: Path) -> list[Block]:
+    found = BLOCK.finditer(path.read_text(encoding="utf-8"))
+    return [Block(m["mark"] or "", m["kind"], m["body"]) for m in found]
+
+
+@pytest.mark.parametrize("name", [README, CHINESE])
+def test_every_block_says_what_becomes_of_it(name: str, repository: Path) -> None:
+    for block in blocks(repository / name):
+        known = block.mark in ("run", "run tiny", "tree") or block.mark.startswith("shown: ")
+        assert known, f"{name}: {block.mark!r} before\n{block.body}"
+        if block.mark.startswith("run"):
+            assert block.kind in ("bash", "python")
+
+
+def test_both_languages_show_the_same_commands(repository: Path) -> None:
+    def commands(name: str) -> list[tuple[str, str]]:
+        return [(b.mark, b.body) for b in blocks(repository / name) if b.mark.startswith("run")]
+
+    assert commands(README) == commands(CHINESE)
+    assert len(commands(README)) >= 5
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A folder with text of one's own, and `ownlm` on the path."""
+    folder = tmp_path_factory.mktemp("readme")
+    sentences = "The harbour was quiet at noon. A boat came in, and nobody looked up.\n"
+    (folder / "my_text").mkdir()
+    for number in range(3):
+        (folder / "my_text" / f"part {number}.txt").write_text(
+            sentences * (40 + number), encoding="utf-8"
+        )
+    (folder / "other.txt").write_text(sentences[::-1] * 20, encoding="utf-8")
+    command = folder / "bin" / "ownlm"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ownlm "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    return folder
+
+
+def run(block: Block, folder: Path, repository: Path) -> subprocess.CompletedProcess[str]:
+    words = ["bash", "-euo", "pipefail", "-c"] if block.kind == "bash" else [sys.executable, "-c"]
+    body = block.body
+    if block.mark == "run tiny":
+        body = re.sub(r"^(ownlm pretrain .*)$", rf"\1 {TINY}", body, flags=re.M)
+    paths = {
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(repository / "src"),
+    }
+    return subprocess.run(
+        [*words, body],
+        cwd=folder,
+        env={**os.environ, **paths},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_commands_run_as_written(place: Path, repository: Path) -> None:
+    for block in blocks(repository / README):
+        if block.mark.startswith("run"):
+            result = run(block, place, repository)
+            assert result.returncode == 0, f"{block.body}\n{result.stdout}\n{result.stderr}"
+
+
+def tree(repository: Path, name: str) -> dict[str, set[str]]:
+    """Folders of the annotated tree and the names of the files it gives for each.
+
+    A line `    data/   purpose` is followed by deeper ones with names, separated by spaces.
+    """
+    (block,) = [b for b in blocks(repository / name) if b.mark == "tree"]
+    folders: dict[str, set[str]] = {}
+    here = ""
+    for line in block.body.splitlines():
+        first = line.split()[0]
+        if first.endswith("/"):
+            here = Path(first).name
+            folders[here] = set()
+        else:
+            folders[here] |= set(line.split())
+    return folders
+
+
+@pytest.mark.parametrize("name", [README, CHINESE])
+def test_the_tree_is_the_one_on_disk(name: str, repository: Path) -> None:
+    package = repository / "src" / "ownlm"
+    folders = tree(repository, name)
+    on_disk = {"ownlm": package} | {
+        p.name: p for p in package.iterdir() if p.is_dir() and p.name != "__pycache__"
+    }
+    assert folders.keys() - {"tests", "benchmarks", "docs"} == on_disk.keys()
+    for folder, path in on_disk.items():
+        files = {p.stem for p in path.glob("*.py")} - {"__init__", "__main__"}
+        assert folders[folder] == files, folder
+    for folder in ("tests", "benchmarks"):
+        assert (repository / folder).is_dir()
+
+
+@pytest.mark.parametrize("name", [README, CHINESE])
+def test_links_lead_somewhere(name: str, repository: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (repository / name).read_text(encoding="utf-8")):
+        assert (repository / target).exists(), target
+
+
+def test_all_recipes_and_commands_are_in_the_readme(repository: Path) -> None:
+    from ownlm.cli.main import COMMANDS
+    from ownlm.recipes.named import RECIPES
+
+    for name in (README, CHINESE):
+        text = (repository / name).read_text(encoding="utf-8")
+        for word in [*RECIPES, *(f"ownlm {command}" for command in COMMANDS)]:
+            assert f"`{word}" in text or f"\n{word}" in text, f"{word} in {name}"
