@@ -6,6 +6,7 @@ and decoding it id by id go through the same bytes and give the same text.
 
 import codecs
 import functools
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ _LOCAL = {"ByteLevel", "ByteFallback", "Fuse", "Metaspace", "Replace", "Strip", 
 
 
 class Pieces:
-    """The bytes of every id, from its token and the `decoder` section of the tokenizer.json.
+    """The bytes of every id, from its token and the library's `decoder`.
 
     `controls` are written as they are; `hidden` are those among them that decoding leaves out.
     Ids outside the vocabulary (a model may have padded rows) show as U+FFFD.
@@ -32,12 +33,11 @@ class Pieces:
     def __init__(
         self,
         tokens: Sequence[str],
-        section: Any,
         decoder: decoders.Decoder | None,
         controls: frozenset[int],
         hidden: frozenset[int],
     ) -> None:
-        kinds = _kinds(section)
+        kinds = _kinds(json.loads(decoder.__getstate__())) if decoder else set()
         if kinds - _LOCAL:
             raise DataError(f"decoder: {', '.join(sorted(kinds - _LOCAL))} is not supported")
         self.hidden = hidden
@@ -114,8 +114,6 @@ def _byte_of() -> dict[str, int]:
 
 def _kinds(section: Any) -> set[str]:
     """The types of a `decoder` section, those inside a sequence too."""
-    if section is None:
-        return set()
     if section["type"] == "Sequence":
         return set().union(*(_kinds(inner) for inner in section["decoders"]))
     return {section["type"]}

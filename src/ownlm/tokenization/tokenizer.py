@@ -61,11 +61,7 @@ class Tokenizer:
             spec.get("normalizer"), spec.get("pre_tokenizer")
         )
         self.pieces = Pieces(
-            self._tokens,
-            spec.get("decoder"),
-            self._inner.decoder,
-            frozenset(self.special.values()),
-            hidden,
+            self._tokens, self._inner.decoder, frozenset(self.special.values()), hidden
         )
         self._set_roles()
 
