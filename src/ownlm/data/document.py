@@ -42,10 +42,6 @@ class Document(NamedTuple):
         """
         return self.key < share * _WORD
 
-    def sampled(self, share: float) -> bool:
-        """Whether this piece is among a `share` of all pieces, chosen apart from `held_out`."""
-        return self.sample_key < share * _WORD
-
     @property
     def sample_key(self) -> int:
         """64 bits that depend on the document and the number of the piece."""

@@ -23,7 +23,6 @@ from ownlm.data.shards import (
 from ownlm.data.split import Part, Split
 from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization.config import TokenizerConfig
-from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.tokenization.train import train_tokenizer
 
@@ -48,54 +47,52 @@ def prepare(
     """
     _require_own(out)
     files.require_writable(out.parent)
-    corpus = Corpus(config.path, config)
-    meter = Meter("reading", corpus.size, progress)
-    report = corpus.scan(meter.at)
-    meter.finish()
-    split = Split.choose(config, report)
+    corpus, split = survey(config, progress)
     if isinstance(tokenizer, TokenizerConfig):
-        tokenizer = _tokenizer(tokenizer, corpus, split, progress)
+        tokenizer = learn_tokenizer(corpus, split, tokenizer, progress)
     _require_space(out, corpus, tokenizer)
     made = tokenizer
 
     def fill(folder: Path) -> None:
-        meter = Meter("tokenising", report.bytes, progress)
+        meter = Meter("tokenising", corpus.report.bytes, progress)
         facts = _write_splits(folder, corpus, split, made, meter)
         meter.finish()
         made.save(folder / TOKENIZER)
-        files.write_json(folder / REPORT, report.as_dict())
+        files.write_json(folder / REPORT, corpus.report.as_dict())
         files.write_json(folder / FACTS, facts)
 
     files.publish_folder(out, fill)
     return open_prepared(out)
 
 
-def training_texts(corpus: Corpus, split: Split, budget: int, meter: Meter) -> Iterator[str]:
-    """About `budget` bytes of the text for training, drawn evenly from the whole corpus.
-
-    Which pieces are drawn depends on their text alone. The first one always is.
-    """
-    share, some = budget / max(1, corpus.report.bytes), False
-    for piece in corpus:
-        for part in split.parts(piece):
-            if part.split == "train" and (not some or piece.sampled(share)):
-                some = True
-                yield part.text
-        meter.add(len(piece.text.encode("utf-8")))
+def survey(
+    config: DataConfig, progress: Callable[[Progress], None] | None = None
+) -> tuple[Corpus, Split]:
+    """Scan the corpus that `config` names and settle how it is split."""
+    corpus = Corpus(config.path, config)
+    meter = Meter("reading", corpus.size, progress)
+    report = corpus.scan(meter.at)
+    meter.finish()
+    return corpus, Split.choose(config, report)
 
 
-def _tokenizer(
-    config: TokenizerConfig,
+def learn_tokenizer(
     corpus: Corpus,
     split: Split,
-    progress: Callable[[Progress], None] | None,
+    config: TokenizerConfig,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Tokenizer:
-    if config.path:
-        return load_tokenizer(Path(config.path))
+    """Train a tokenizer on the text for training, or load the one that `config` names."""
     meter = Meter("training the tokenizer", corpus.report.bytes, progress)
-    made = train_tokenizer(training_texts(corpus, split, config.sample_bytes, meter), config)
+    made = train_tokenizer(_training_texts(corpus, split, meter), config)
     meter.finish()
     return made
+
+
+def _training_texts(corpus: Corpus, split: Split, meter: Meter) -> Iterator[str]:
+    for piece in corpus:
+        yield from (part.text for part in split.parts(piece) if part.split == "train")
+        meter.add(len(piece.text.encode("utf-8")))
 
 
 def _write_splits(

@@ -216,18 +216,19 @@ def _read_facts(path: Path) -> tuple[dict[str, Any], str]:
     """`dataset.json` and the type of its token ids; DataError when it is not as we write it."""
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT:
-            raise DataError(f"format {facts['format']}, this ownlm reads {FORMAT}", where=str(path))
-        kind = id_type(int(facts["vocab_size"]))
-        for name in SPLITS:
-            sizes = [facts[name][key] for key in ("tokens", "text_bytes", "documents")]
-            if min([*sizes, *facts[name]["shards"]]) < 0:
-                raise ValueError
+        version, kind = facts["format"], id_type(int(facts["vocab_size"]))
         str(facts["tokenizer_digest"])
+        for split in (facts[name] for name in SPLITS):
+            if (
+                min([split["tokens"], split["text_bytes"], split["documents"], *split["shards"]])
+                < 0
+            ):
+                raise ValueError("a negative size")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError("not a description of prepared data", where=str(path)) from None
+        what = f"not a description of prepared data ({type(error).__name__}: {error})"
+        raise DataError(what, where=str(path)) from None
+    if version != FORMAT:
+        raise DataError(f"format {version}; this ownlm reads {FORMAT}", where=str(path))
     return facts, kind
 
 
