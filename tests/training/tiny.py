@@ -43,11 +43,11 @@ class TinyLoader:
         return int(order[place]) * LENGTH
 
 
-def tiny_model(dropout: float = 0.1, seed: int = 1):
+def tiny_model(dropout: float = 0.1, layers: int = 2):
     config = ModelConfig(
-        layers=2, dim=16, heads=2, context=LENGTH, vocab=VOCAB, dropout=dropout, bias=True
+        layers=layers, dim=16, heads=2, context=LENGTH, vocab=VOCAB, dropout=dropout, bias=True
     )
-    return build_model(config, seed=seed)
+    return build_model(config, seed=1)
 
 
 def evaluate(model) -> dict[str, float]:
@@ -61,13 +61,14 @@ def settings(**over: Any) -> dict[str, Any]:
     """The complete configuration of a tiny run; dotted keys written with __."""
     train = {
         "steps": 60, "batch": 8, "save_every": 10, "evaluate_every": 20, "log_every": 1, "seed": 3,
+        "compile": "off",
     }  # fmt: skip
     values: dict[str, Any] = {
         "train": train,
         "optimizer": {"lr": 1e-2},
-        "schedule": {"warmup": 5},
+        "schedule": {"warmup": 3},
         "choices": {"micro_batch": 4},
-        "model": {"layers": 2, "dim": 16, "dropout": 0.1},
+        "model": {"layers": 2, "dropout": 0.1},
         "out": "here",
     }
     for key, value in over.items():
@@ -83,7 +84,7 @@ def make_trainer(run, values: dict[str, Any], **parts: Any) -> Trainer:
     """A trainer for `settings`; `parts` replace what it is made of."""
     train = TrainConfig(**values["train"])
     given = {
-        "model": tiny_model(values["model"]["dropout"]),
+        "model": tiny_model(values["model"]["dropout"], values["model"]["layers"]),
         "objective": Causal(),
         "loader": TinyLoader(train.batch),
         "train": train,

@@ -92,7 +92,7 @@ class Stepper:
     def micro_batch(self, examples: Examples, step: int, micro: int, *, first: bool) -> Loss:
         """Forward and backward; its gradients are added to the sums, or begin new ones."""
         seed = micro_seed(self.seed, step, micro)
-        torch.manual_seed(seed)
+        seed_device(self.device, seed)
         batch = self.objective.collate(examples, np.random.default_rng(seed))
         batch = {n: t.to(self.device, non_blocking=True) for n, t in batch.items()}
         loss = self.forward(self.model, self.objective, batch)
@@ -119,6 +119,15 @@ def loss_of(model: nn.Module, objective: Objective, batch: Batch) -> Loss:
 def micro_seed(seed: int, step: int, micro: int) -> int:
     """The seed of dropout and corruption of one micro-batch: no generator state to save."""
     return int(np.random.SeedSequence((seed, step, micro)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed the generators in use: torch.manual_seed walks through all there could be, 1 ms."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def read(outcome: Outcome) -> Figures:
