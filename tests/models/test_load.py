@@ -92,7 +92,7 @@ CAPS = [
     ("rope_parameters", [1]),
     ("rope_parameters", {"rope_type": "longrope"}), ("tie_word_embeddings", 1),
     ("rope_parameters", {"rope_type": "linear"}), ("hidden_act", "mish"), ("hidden_act", {}),
-    ("num_key_value_heads", 3), ("pretraining_tp", 2), ("attention_dropout", 2.0),
+    ("num_key_value_heads", 3), ("head_dim", 5), ("pretraining_tp", 2), ("attention_dropout", 2.0),
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from LLaMA 2 on fewer key/value heads than query heads.
 
 from typing import Any
 
+from ownlm.errors import ConfigError
 from ownlm.models.config import ModelConfig
 from ownlm.models.family import Architecture, Family, Names, both
 from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
@@ -43,7 +44,14 @@ SIZES = {
 
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
-    """config.json of a new LLaMA."""
+    """config.json of a new LLaMA; ConfigError when heads cannot be rotated in pairs."""
+    head_dim = c.head_dim or c.dim // c.heads
+    if head_dim % 2:
+        raise ConfigError(
+            f"rotary positions turn pairs, but a head is {head_dim} wide",
+            where="model.heads",
+            next_command="choose heads so that dim / heads is even, or set head_dim",
+        )
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -53,7 +61,7 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
         "num_hidden_layers": c.layers,
         "num_attention_heads": c.heads,
         "num_key_value_heads": c.kv_heads or c.heads,
-        "head_dim": c.head_dim or c.dim // c.heads,
+        "head_dim": head_dim,
         "intermediate_size": c.hidden or gated_width(c.dim),
         "hidden_act": "silu",
         "rms_norm_eps": c.norm_eps,
@@ -87,6 +95,9 @@ def from_hf(h: Reader) -> Architecture:
         raise h.fault("num_key_value_heads", f"{heads} heads are no multiple of {kv_heads}")
     if not h.has("head_dim") and dim % heads:
         raise h.fault("num_attention_heads", f"hidden_size {dim} is no multiple of {heads}")
+    head_dim = h.integer("head_dim", "width", dim // heads)
+    if head_dim % 2:
+        raise h.fault("head_dim", f"rotary positions need an even width, found {head_dim}")
     dropout = h.section("ownlm").number("dropout", 0, 1, 0.0)
     return Architecture(
         embed=EmbedConfig(vocab=vocab, dim=dim, dropout=dropout),
@@ -95,7 +106,7 @@ def from_hf(h: Reader) -> Architecture:
             dim=dim,
             heads=heads,
             kv_heads=kv_heads,
-            head_dim=h.integer("head_dim", "width", dim // heads),
+            head_dim=head_dim,
             hidden=h.integer("intermediate_size", "width", 11_008),
             causal=True,
             norm="rms",
