@@ -35,8 +35,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by UTF-8 `text` at once."""
-    write_bytes(path, text.encode("utf-8"))
+    """Replace `path` by UTF-8 `text` at once.
+
+    A path that is no UTF-8 may be part of `text`; its odd bytes come out as escapes, which in
+    JSON and YAML are read back as the same path.
+    """
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
