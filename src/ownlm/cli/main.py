@@ -6,6 +6,7 @@ never shown, and that of an unexpected error goes to a file.
 """
 
 import importlib
+import io
 import json
 import os
 import sys
@@ -37,13 +38,16 @@ COMMANDS = {
     "generate": Command("ownlm.cli.generate", "continue a prompt"),
     "chat": Command("ownlm.cli.chat", "talk to a model in the terminal"),
     "show": Command("ownlm.cli.show", "a model's parts, shapes, parameters and memory"),
-    "doctor": Command("ownlm.cli.doctor", "prove on a run's own parts that it will train, save and resume right"),
+    "doctor": Command("ownlm.cli.doctor", "check a run on its own parts before it is started"),
 }
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code of the process."""
     given = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(given)
         sys.stdout.flush()
