@@ -43,15 +43,23 @@ def char_tiny() -> RunConfig:
 
 
 def char_mini() -> RunConfig:
-    """nanoGPT's run over characters: 10.7 M parameters, best near step 2,000 on 1 MB of text."""
+    """nanoGPT's run over characters: 10.7 M parameters; its 5,000 updates overfit 1 MB of text,
+    so the rate comes down within 1,600."""
     return RunConfig(
         recipe="char-mini",
         data=DataConfig(),
         tokenizer=TokenizerConfig(kind="char"),
         model=_char_gpt(layers=6, heads=6, dim=384, context=256, dropout=0.2),
         optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1),
-        schedule=ScheduleConfig(kind="cosine", warmup=100, final=0.1),
-        train=TrainConfig(steps=5000, batch=64, documents=False, sample_every=1000),
+        schedule=ScheduleConfig(kind="cosine", warmup=100, final=0.05),
+        train=TrainConfig(
+            steps=1600,
+            batch=64,
+            evaluate_every=200,
+            save_every=200,
+            documents=False,
+            sample_every=400,
+        ),
         sample=SampleConfig(tokens=500),
     )
 
