@@ -63,7 +63,7 @@ def test_a_tokenizer_is_shown(text: Path, tmp_path: Path, capsys: Capture) -> No
     folder = str(tmp_path / "tokenizer")
     assert main(["tokenizer", "train", str(text), "--out", folder, "--kind", "byte"]) == 0
     capsys.readouterr()
-    assert main(["tokenizer", "show", folder, "--texts", str(text), "--text", "One"]) == 0
+    assert main(["tokenizer", "show", folder, "One", "--texts", str(text)]) == 0
     shown = capsys.readouterr().out
     assert "text.txt" in shown
     tokenizer = load_tokenizer(Path(folder))

@@ -16,10 +16,9 @@ from ownlm.tokenization.config import TokenizerConfig
 
 if TYPE_CHECKING:
     from ownlm.tokenization.report import TokenizerReport
-    from ownlm.tokenization.tokenizer import Tokenizer
 
 USAGE = """usage: ownlm tokenizer train PATH --out FOLDER   learn a vocabulary from text
-       ownlm tokenizer show FOLDER              what a tokenizer does to text"""
+       ownlm tokenizer show FOLDER [TEXT]       what a tokenizer does to text"""
 
 SHOWN_BYTES = 1 << 20
 """Of each text that `show` encodes."""
@@ -33,9 +32,7 @@ class TrainOptions:
     """A file or a folder of text, as --data of `ownlm pretrain`."""
     out: str
     """Folder for tokenizer.json and tokenizer_config.json."""
-    tokenizer: Annotated[TokenizerConfig, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=TokenizerConfig
-    )
+    tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the report, or the error, as one line of JSON."""
@@ -46,11 +43,11 @@ class ShowOptions:
     """What a tokenizer does to text: size, compression by text, idle and longest tokens."""
 
     folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """Folder with a tokenizer.json, or that file."""
-    texts: tuple[str, ...] = ()
-    """Text files to encode, such as one a language."""
-    text: str = ""
+    """A tokenizer.json, or a folder with one: a model, a run, prepared data."""
+    text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")] = ""
     """A text to show token by token."""
+    texts: tuple[str, ...] = ()
+    """Text files to measure, such as one a language."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the report, or the error, as one line of JSON."""
 
@@ -72,18 +69,19 @@ def run(args: list[str]) -> int:
 
 def train(args: list[str]) -> int:
     """`ownlm tokenizer train`."""
-    options = parse(TrainOptions, args, prog="ownlm tokenizer train")
+    options = parse(TrainOptions, _spelled_out(args), prog="ownlm tokenizer train")
     from ownlm.recipes.stages import shown_stages
     from ownlm.recipes.vocabulary import learn_vocabulary
-    from ownlm.tokenization.report import report
 
     config = options.data.with_values({"path": options.path})
     with shown_stages() as tell:
-        tokenizer = learn_vocabulary(config, options.tokenizer, tell)
+        tokenizer, report = learn_vocabulary(config, options.tokenizer, tell)
     tokenizer.save(Path(options.out))
-    _print(report(tokenizer, {}), options.json)
-    if not options.json:
-        print(f"\nnext:\n  ownlm tokenizer show {options.out} --texts {options.path}")
+    if options.json:
+        print(json.dumps(report.as_dict(), ensure_ascii=False))
+        return 0
+    _print(report)
+    print(f"\nnext:\n  ownlm prepare {options.path} --out DATA --tokenizer.path {options.out}")
     return 0
 
 
@@ -95,16 +93,22 @@ def show(args: list[str]) -> int:
 
     tokenizer = load_tokenizer(Path(options.folder))
     samples = {Path(name).name: _beginning(Path(name)) for name in options.texts}
-    _print(report(tokenizer, samples), options.json)
-    if options.text and not options.json:
-        print(_pieces(tokenizer, options.text))
+    found = report(tokenizer, samples)
+    tokens = [(id, tokenizer.readable(id)) for id in tokenizer.encode(options.text)]
+    if options.json:
+        print(json.dumps(found.as_dict() | {"tokens": tokens}, ensure_ascii=False))
+        return 0
+    _print(found)
+    for id, token in tokens:
+        print(f"{id:>8}  {token!r}")
     return 0
 
 
-def _pieces(tokenizer: "Tokenizer", text: str) -> str:
-    """A text token by token: each id and what it stands for."""
-    rows = [f"{id:>8}  {tokenizer.token(id)!r}" for id in tokenizer.encode(text)]
-    return "\n".join(["", *rows])
+def _spelled_out(args: list[str]) -> list[str]:
+    """`--vocab-size` means `--tokenizer.vocab-size`: nothing else is trained here."""
+    short = {f"--{name}".replace("_", "-") for name in TokenizerConfig.model_fields}
+    names = [word.partition("=")[0].replace("_", "-") for word in args]
+    return ["--tokenizer." + word[2:] if name in short else word for name, word in zip(names, args)]
 
 
 def _beginning(path: Path) -> str:
@@ -115,10 +119,7 @@ def _beginning(path: Path) -> str:
         raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
-def _print(report: "TokenizerReport", as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(report.as_dict(), ensure_ascii=False))
-        return
+def _print(report: "TokenizerReport") -> None:
     from rich.console import Console
 
     Console(highlight=False).print(report)

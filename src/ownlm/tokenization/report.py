@@ -89,8 +89,8 @@ def report(tokenizer: Tokenizer, samples: Mapping[str, str]) -> TokenizerReport:
         digest=tokenizer.digest,
         controls=dict(tokenizer.special),
         languages=languages,
-        unused=[tokenizer.token(id) for id in learned if not used[id]],
-        longest=[tokenizer.pieces[id].decode("utf-8", "replace") for id in by_length[:_LISTED]],
+        unused=[tokenizer.readable(id) for id in learned if not used[id]],
+        longest=[tokenizer.readable(id) for id in by_length[:_LISTED]],
     )
 
 

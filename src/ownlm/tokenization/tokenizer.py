@@ -91,6 +91,10 @@ class Tokenizer:
         """The name of an id in the vocabulary; ' the' is 'Ġthe' where bytes are shown so."""
         return self._tokens[id]
 
+    def readable(self, id: int) -> str:
+        """What an id stands for, for people; bytes that are no character show as \\xe4."""
+        return self.pieces[id].decode("utf-8", "backslashreplace")
+
     def encode(self, text: str) -> list[int]:
         """The ids of `text`: no control token is found in it, none is added.
 
