@@ -77,7 +77,7 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
             "Bits per byte",
             "bits",
             [
-                ("train", smoothed(series(rows, "bpb"))),
+                ("smoothed", smoothed(series(rows, "bpb"))),
                 ("validation", series(rows, "validation_bpb")),
             ],
         ),
@@ -127,6 +127,7 @@ def _dress(axes: Any, panel: Panel) -> None:
     axes.set_xlabel("step", color=GREY)
     axes.set_ylabel(panel.unit, color=GREY)
     axes.tick_params(colors=GREY, length=3)
+    axes.locator_params(axis="x", integer=True)
     axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))

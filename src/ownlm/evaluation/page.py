@@ -25,7 +25,7 @@ main{max-width:1080px;margin:0 auto;padding:2rem 1rem 4rem}
 h1{font-size:1.6rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:2.2rem 0 .7rem}
 p{margin:.35rem 0}.soft{color:var(--soft)}
 .grid{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr))}
-.numbers{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));margin-top:1.2rem}
+.numbers{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(8.2rem,1fr));margin-top:1.2rem}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:.9rem 1rem;
 min-width:0}
 .card h3{margin:0 0 .4rem;font-size:.95rem}
@@ -65,6 +65,11 @@ def page(title: str, body: Iterable[Html]) -> str:
 def heading(title: str, below: str) -> Html:
     """The top of the page: its title and one quiet line below."""
     return Html(f'<h1>{_safe(title)}</h1>\n<p class="soft">{_safe(below)}</p>')
+
+
+def quiet(remark: str) -> Html:
+    """A line in small contrast."""
+    return Html(f'<p class="soft">{_safe(remark)}</p>')
 
 
 def section(title: str, *parts: Html) -> Html:

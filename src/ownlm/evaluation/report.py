@@ -47,6 +47,7 @@ def write_report(run: Path, facts: Facts | None = None) -> Path:
     parts = [
         page.heading(f"Run {run.resolve().name}", _subtitle(recipe, rows)),
         page.numbers(_headline(run, rows)),
+        page.quiet("Losses in nats per token; figures of validation are the best of the run."),
         page.section("Training", *_plots(rows)),
         *_samples(run / "samples.md"),
         *_facts(facts or {}),
@@ -107,17 +108,17 @@ def _headline(run: Path, rows: Sequence[Row]) -> dict[str, str]:
     found: dict[str, str] = {}
     for title, key in (("validation loss", "validation_loss"), ("bits per byte", "validation_bpb")):
         if values := curves.series(rows, key).values:
-            found[f"best {title}"] = f"{min(values):.4f}"
+            found[title] = f"{min(values):.4f}"
             if key == "validation_loss":
                 found["perplexity"] = f"{math.exp(min(min(values), 700.0)):.2f}"
     if values := curves.series(rows, "loss").values:
-        found["last training loss"] = f"{values[-1]:.4f}"
+        found["training loss"] = f"{values[-1]:.4f}"
     if (count := stored_parameters(run / "model")) is not None:
         found["parameters"] = f"{count:,}"
     if values := curves.series(rows, "tokens").values:
         found["tokens seen"] = f"{values[-1]:,.0f}"
     if values := curves.series(rows, "tokens_per_second").values:
-        found["tokens per second"] = f"{statistics.median(values):,.0f}"
+        found["tokens / second"] = f"{statistics.median(values):,.0f}"
     return found
 
 
