@@ -33,7 +33,7 @@ def text(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiny(text: Path, tmp_path: Path) -> Callable[..., RunConfig]:
-    """Makes a tiny run over the text in `out`; sections given as keywords lie over it."""
+    """Makes a tiny run over the text, in a folder `out`; sections as keywords lie over it."""
 
     def make(out: str = "run", **values: Any) -> RunConfig:
         places = {"out": str(tmp_path / out), "data": {"path": str(text)}}

@@ -13,7 +13,7 @@ import ownlm
 from ownlm.config import read_yaml
 from ownlm.data.config import DataConfig
 from ownlm.data.prepare import prepare
-from ownlm.errors import ConfigError, DataError
+from ownlm.errors import ConfigError, DataError, DiskError
 from ownlm.evaluation import curves
 from ownlm.files import folder_faults
 from ownlm.log import read_rows
@@ -198,3 +198,56 @@ def test_the_plan_is_shown_first(tiny: Make, capsys: pytest.CaptureFixture[str])
         assert part in plan
     assert "derived  learning rate from the width" in plan
     assert "updates from the passes over the text" in plan
+
+
+NAMES = [
+    "with space",
+    "quo'te\"s",
+    "llama 🦙",
+    "שלום",
+    "new\nline",
+    "-dash",
+    os.fsdecode(b"caf\xe9"),
+]
+
+
+def test_names_of_files_and_folders_do_not_matter(tiny: Make, text: Path, tmp_path: Path) -> None:
+    short = {"train": {"steps": 2, "sample_every": 0}}
+    plain = run_digest(pretrain(tiny("plain", **short)).folder)
+    for name in NAMES:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / f"{name}.txt").write_bytes(text.read_bytes())
+        readable = name.isprintable() or "\n" in name
+        out = str(folder / "run") if readable else str(tmp_path / "apart")
+        values = {**short, "data": {"path": str(folder / f"{name}.txt")}, "out": out}
+        run = pretrain(tiny(**values)).folder
+        assert run_digest(run) == plain, ascii(name)
+        config = RunConfig.parse(read_yaml(run / "recipe.yaml"))
+        assert config.data.path == values["data"]["path"]
+        assert pretrain(config, resume="yes").finished
+
+
+def test_a_run_folder_that_is_no_utf8_is_refused(tiny: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        pretrain(tiny(out=str(tmp_path / NAMES[-1])))
+
+
+def test_a_link_to_the_text_is_the_text(tiny: Make, text: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.txt"
+    link.symlink_to(text)
+    short = {"train": {"steps": 2, "sample_every": 0}}
+    runs = [
+        pretrain(tiny(name, **short, data={"path": str(path)})).folder
+        for name, path in (("by name", text), ("by link", link))
+    ]
+    assert run_digest(runs[0]) == run_digest(runs[1])
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    tiny: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(DiskError) as caught:
+        pretrain(tiny(out=str(tmp_path / "file" / "run")))
+    assert caught.value.exit_code == 6

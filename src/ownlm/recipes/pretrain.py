@@ -22,6 +22,7 @@ from torch import nn
 from ownlm import files, runtime
 from ownlm.data.loader import Loader
 from ownlm.data.shards import PreparedData
+from ownlm.errors import ConfigError
 from ownlm.evaluation.likelihood import Validation, likelihood
 from ownlm.evaluation.report import next_commands, write_report
 from ownlm.inference.language_model import load
@@ -90,6 +91,7 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
     Everything is left in `config.folder`. A finished run that is resumed stays as it is. Raises
     an OwnlmError for whatever the user can mend, with what is safe on disk.
     """
+    require_readable_name(config.folder)
     device = runtime.pick_device(config.device)
     with (
         open_run(config.folder, resume=resume) as run,
@@ -106,6 +108,18 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
         with loader(config, found) as batches:
             result = trainer(config, run, found, batches, choices, device).fit()
         return conclude(config, run, result, found, device)
+
+
+def require_readable_name(folder: Path) -> None:
+    """ConfigError for a run folder whose name is no UTF-8: safetensors cannot open files in it."""
+    try:
+        str(folder.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError(
+            "a name in this path is not UTF-8, and model files could not be opened in it",
+            where=ascii(str(folder)),
+            next_command="another place with --out; the text may stay where it is",
+        ) from None
 
 
 def loader(config: RunConfig, found: Material) -> Loader:
