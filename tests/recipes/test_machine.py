@@ -1,9 +1,12 @@
 """Choices of a machine: what `auto` becomes, what a resumed run keeps, what fits."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from ownlm import runtime
+from ownlm.errors import ConfigError
 from ownlm.inspection.architecture import Memory
 from ownlm.recipes import machine
 from ownlm.recipes.named import recipe
@@ -57,19 +60,45 @@ def test_a_resumed_run_keeps_its_choices_save_those_stated() -> None:
     [
         (100 * GIB, 0),  # all 12 need 4 + 12 GiB
         (16 * GIB, 6),  # 70 % are 11.2 GiB: 7.2 for activations, and 7 does not divide 12
-        (7 * GIB, 0 + 1),  # less than one fits: try one at a time
+        (7 * GIB, 1),  # less than one fits: try one at a time
     ],
 )
 def test_the_micro_batch_is_the_largest_part_that_fits(available: int, micro_batch: int) -> None:
     memory = Memory(weights=GIB, cache_1k=0, gradients=GIB, optimizer=2 * GIB, activations=GIB)
     assert machine.fitting(12, memory, available) == micro_batch
     chosen = Choices(micro_batch=micro_batch)
-    assert machine_needed(memory, chosen) == 4 * GIB + (micro_batch or 12) * GIB
+    assert needed(memory, chosen) == 4 * GIB + (micro_batch or 12) * GIB
 
 
-def machine_needed(memory: Memory, choices: Choices) -> int:
-    import dataclasses
-
+def needed(memory: Memory, choices: Choices) -> int:
     config = recipe("char-tiny").with_values({"model": {"vocab": 300}})
     described = dataclasses.replace(sketched(config.model), memory={"fp32": memory})
     return machine.needed_memory(described, choices, 12)
+
+
+@pytest.mark.parametrize(
+    ("error", "micro_batch", "advice"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), 0, "--train.micro-batch 32"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 8, "batch 4"),
+        (MemoryError(), 1, "a smaller --model.context"),
+    ],
+)
+def test_a_full_memory_is_refused_with_a_smaller_setting(
+    error: Exception, micro_batch: int, advice: str
+) -> None:
+    config = recipe("char-mini").with_values({"model": {"vocab": 300}})
+    choices, described = Choices(micro_batch=micro_batch), sketched(config.model)
+    with pytest.raises(ConfigError) as caught, machine.memory_errors(config, choices, described):
+        raise error
+    assert advice in caught.value.next_command
+    assert f"{micro_batch or 64} sequences of 256 tokens" in caught.value.what
+
+
+def test_other_errors_pass_through() -> None:
+    config = recipe("char-mini").with_values({"model": {"vocab": 300}})
+    with (
+        pytest.raises(RuntimeError, match="something else"),
+        machine.memory_errors(config, Choices(), sketched(config.model)),
+    ):
+        raise RuntimeError("something else")

@@ -3,12 +3,16 @@
 A run keeps the choices it began with, so that a resume on another day continues bit for bit.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 
 from ownlm import runtime
+from ownlm.errors import ConfigError
+from ownlm.files import readable
 from ownlm.inspection.architecture import Description, Memory
 from ownlm.recipes.config import RunConfig
 from ownlm.training.config import Choices
@@ -75,6 +79,34 @@ def needed_memory(described: Description, choices: Choices, batch: int) -> int:
     """Bytes at the peak of a training step, estimated."""
     memory = described.memory[choices.precision]
     return memory.training + memory.activations * ((choices.micro_batch or batch) - 1)
+
+
+@contextlib.contextmanager
+def memory_errors(config: RunConfig, choices: Choices, described: Description) -> Iterator[None]:
+    """Turn the allocator's refusal into a ConfigError that names a smaller setting."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        batch, at_once = config.train.batch, choices.micro_batch or config.train.batch
+        smaller = [n for n in range(1, at_once) if batch % n == 0 and 2 * n <= at_once]
+        needed = needed_memory(described, choices, batch)
+        raise ConfigError(
+            f"not enough memory for {at_once} sequences of {config.model.context} tokens at once, "
+            f"about {readable(needed)}",
+            kept="the newest checkpoint, if there is one",
+            next_command=f"--train.micro-batch {smaller[-1]}, which learns the same"
+            if smaller
+            else "a smaller --model.context or --model.dim",
+        ) from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch raises a class of its own on a GPU, and a plain RuntimeError on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "can't allocate memory" in str(error)
+    )
 
 
 def available_memory(device: torch.device) -> int:

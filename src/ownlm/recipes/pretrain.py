@@ -105,7 +105,7 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
         described = sketched(config.model)
         choices = machine.settle(config, run.choices, described, device)
         say(plan(asked, config, described, choices, device, found.data.train.tokens))
-        with loader(config, found) as batches:
+        with loader(config, found) as batches, machine.memory_errors(config, choices, described):
             result = trainer(config, run, found, batches, choices, device).fit()
         return conclude(config, run, result, found, device)
 
