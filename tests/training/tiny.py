@@ -54,7 +54,7 @@ def evaluate(model) -> dict[str, float]:
     """A validation loss that any change of a parameter moves."""
     batch = Causal().collate(TinyLoader(8, seed=99).batch(0), np.random.default_rng(0))
     loss = Causal().loss(model, batch)
-    return {"validation_loss": float(loss.total / loss.count)}
+    return {"validation_loss": (loss.total / loss.count).item()}
 
 
 def settings(**over: Any) -> dict[str, Any]:

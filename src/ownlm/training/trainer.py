@@ -95,6 +95,7 @@ class Trainer:
             compiled=choices.compile,
         )
         self.spikes, self.pace = SpikeWatch(), Pace()
+        self.reads_are_free = self.stepper.device.type == "cpu"
         self.saved_step = -1
 
     def fit(self) -> Result:
@@ -158,7 +159,7 @@ class Trainer:
         update that is not finite holds all later ones back until then.
         """
         logged = every(self.config.log_every, step) or step == self.config.steps
-        if not logged and self.stepper.device.type != "cpu":
+        if not logged and not self.reads_are_free:
             self.journal.progress.advance(step)
             return
         with self.pace:
@@ -257,6 +258,7 @@ class Trainer:
         if finished:
             source = self.run.checkpoint(step if best is None else best)
             checkpoint.export_model(source, self.run.model_path)
+            checkpoint.retire(self.run.checkpoints, self.config.keep, best)
         else:
             say(f"stopped and saved at step {step}; --resume goes on")
         exit_code = 0 if finished else stop.exit_code
