@@ -198,7 +198,7 @@ def open_prepared(folder: Path, *, verify: bool = False) -> PreparedData:
             where=str(folder),
             next_command=f"ownlm prepare TEXT --out {folder}",
         )
-    faults = files.folder_faults(folder) if verify else _size_faults(folder)
+    faults = (files.folder_faults(folder) if verify else []) or _size_faults(folder)
     if faults:
         raise DataError(
             "prepared data is damaged:\n  " + "\n  ".join(faults),
@@ -233,11 +233,14 @@ def _read_facts(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _size_faults(folder: Path) -> list[str]:
+    """Files that are not as large as the manifest says; quick, since no file is read."""
     try:
         manifest = json.loads((folder / files.MANIFEST).read_text(encoding="utf-8"))
         expected = {folder / name: int(entry["bytes"]) for name, entry in manifest.items()}
+        expected[folder / FACTS]  # a manifest without it is none of ours
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return files.folder_faults(folder)
+        what = "missing, or no list of the files of prepared data"
+        return files.folder_faults(folder) or [f"{folder / files.MANIFEST}: {what}"]
     found = {path: path.stat().st_size if path.is_file() else None for path in expected}
     return [
         f"{path}: {'missing' if found[path] is None else f'{found[path]:,} bytes'}, "
