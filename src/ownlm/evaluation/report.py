@@ -114,12 +114,20 @@ def _headline(run: Path, rows: Sequence[Row]) -> dict[str, str]:
     if values := curves.series(rows, "loss").values:
         found["training loss"] = f"{values[-1]:.4f}"
     if (count := stored_parameters(run / "model")) is not None:
-        found["parameters"] = f"{count:,}"
+        found["parameters"] = _short(count)
     if values := curves.series(rows, "tokens").values:
-        found["tokens seen"] = f"{values[-1]:,.0f}"
+        found["tokens seen"] = _short(values[-1])
     if values := curves.series(rows, "tokens_per_second").values:
         found["tokens / second"] = f"{statistics.median(values):,.0f}"
     return found
+
+
+def _short(number: float) -> str:
+    """2557632 -> '2.558 M', so that it fits into a card."""
+    for size, unit in ((1e9, " B"), (1e6, " M"), (1e4, " k")):
+        if number >= size:
+            return f"{number / (1e3 if unit == ' k' else size):.4g}{unit}"
+    return f"{number:,.0f}"
 
 
 def stored_parameters(folder: Path) -> int | None:
