@@ -39,15 +39,20 @@ format: $(VENV)/.develop
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# With a checkout of nanoGPT its runs are measured beside ours: make bench NANOGPT=../nanoGPT
+NANOGPT ?=
+TEXT ?= ../shared/data/text/tinyshakespeare.txt
+ALONE := --contestants ownlm-bf16-eager,ownlm-fp32-eager
 bench: $(VENV)/.develop
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/limits.py
+	$(BIN)/python benchmarks/training.py $(if $(NANOGPT),--nanogpt $(NANOGPT),$(ALONE))
+	$(if $(NANOGPT),$(BIN)/python benchmarks/char_tiny.py --nanogpt $(NANOGPT) --text $(TEXT))
 
 # A machine with a GPU often brings its own Python with torch: make gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python
 gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.develop)
 	@if $(GPU_PYTHON) -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then \
-		PYTHONPATH=src $(GPU_PYTHON) -m pytest -m gpu && \
-		PYTHONPATH=src $(GPU_PYTHON) benchmarks/run.py; \
+		PYTHONPATH=src $(GPU_PYTHON) -m pytest -m gpu; \
 	else \
 		echo "make gpu: torch sees no CUDA device here, so nothing was run"; \
 	fi
