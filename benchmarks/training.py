@@ -79,6 +79,7 @@ def ownlm_step(shape: dict[str, Any], precision: str, compiled: bool) -> Callabl
     from ownlm.training.step import Stepper, read
 
     sizes = {k: shape[k] for k in ("layers", "heads", "dim", "context", "vocab", "dropout")}
+    sizes["act"] = "gelu"  # as nanoGPT
     model = build_model(ModelConfig(family="gpt2", tied=True, bias=False, **sizes), seed=1337)
     model.train()
     weights = Weights(model, precision)

@@ -6,7 +6,7 @@ Learned positions, LayerNorm, GELU (tanh form), biases everywhere, the token tab
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both
+from ownlm.models.family import Architecture, Family, Names, Row, both, refuse
 from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig
 
@@ -28,6 +28,7 @@ SIZES = {
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-2; without biases it says so under `ownlm`."""
+    refuse(c, "window")
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -37,7 +38,7 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
         "n_layer": c.layers,
         "n_head": c.heads,
         "n_inner": c.hidden or 4 * c.dim,
-        "activation_function": "gelu_new",
+        "activation_function": c.act or "gelu_new",
         "layer_norm_epsilon": c.norm_eps,
         "embd_pdrop": c.dropout,
         "attn_pdrop": c.dropout,

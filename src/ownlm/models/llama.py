@@ -4,11 +4,12 @@ Against GPT-2: RMSNorm, rotary positions, a gated feed-forward part (SwiGLU), no
 from LLaMA 2 on fewer key/value heads than query heads.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ownlm.errors import ConfigError
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, both
+from ownlm.models.family import Architecture, Family, Names, Row, both, refuse
 from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
 from ownlm.models.rope import read_rope
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, LayerKind, StackConfig
@@ -44,7 +45,22 @@ SIZES = {
 
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
-    """config.json of a new LLaMA; ConfigError when heads cannot be rotated in pairs."""
+    """config.json of a new LLaMA."""
+    refuse(c, "window")
+    return _to_hf(c)
+
+
+def relative_to_hf(
+    c: ModelConfig, model_type: str, architecture: str, **changes: Any
+) -> dict[str, Any]:
+    """config.json of a relative of LLaMA that leaves no choice about biases."""
+    refuse(c, "bias")
+    values = {k: v for k, v in _to_hf(c).items() if k not in ("attention_bias", "mlp_bias")}
+    return values | {"architectures": [architecture], "model_type": model_type} | changes
+
+
+def _to_hf(c: ModelConfig) -> dict[str, Any]:
+    """ConfigError when heads cannot be rotated in pairs."""
     head_dim = c.head_dim or c.dim // c.heads
     if head_dim % 2:
         raise ConfigError(
@@ -63,7 +79,7 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
         "num_key_value_heads": c.kv_heads or c.heads,
         "head_dim": head_dim,
         "intermediate_size": c.hidden or gated_width(c.dim),
-        "hidden_act": "silu",
+        "hidden_act": c.act or "silu",
         "rms_norm_eps": c.norm_eps,
         "rope_theta": c.rope_theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta},
@@ -83,8 +99,16 @@ def gated_width(dim: int) -> int:
     return -(-8 * dim // 3 // 32) * 32
 
 
-def from_hf(h: Reader) -> Architecture:
-    """The architecture of a LLaMA config.json."""
+def from_hf(
+    h: Reader,
+    *,
+    tied: bool = False,
+    theta: float = 10_000.0,
+    eps: float = 1e-6,
+    act: str = "silu",
+    act_key: str = "hidden_act",
+) -> Architecture:
+    """The architecture of a LLaMA config.json; relatives differ in what an absent key means."""
     h.require({"pretraining_tp": (1,)})
     vocab = h.integer("vocab_size", "vocabulary", 32_000)
     dim = h.integer("hidden_size", "width", 4096)
@@ -110,43 +134,75 @@ def from_hf(h: Reader) -> Architecture:
             hidden=h.integer("intermediate_size", "width", 11_008),
             causal=True,
             norm="rms",
-            norm_eps=h.number("rms_norm_eps", 1e-12, 1, 1e-6),
-            act=h.choice("hidden_act", ACTIVATION_NAMES, "silu"),
+            norm_eps=h.number("rms_norm_eps", 1e-12, 1, eps),
+            act=h.choice(act_key, ACTIVATION_NAMES, act),
             gated=True,
             bias_qkv=h.flag("attention_bias", False),
             bias_out=h.flag("attention_bias", False),
             bias_ffn=h.flag("mlp_bias", False),
-            kinds=(LayerKind(rope=read_rope(h, context)),),
+            kinds=(LayerKind(rope=read_rope(h, context, theta)),),
             dropout=dropout,
             dropout_attention=h.number("attention_dropout", 0, 1, 0.0),
         ),
-        head=HeadConfig(vocab=vocab, dim=dim, tied=h.flag("tie_word_embeddings", False)),
+        head=HeadConfig(vocab=vocab, dim=dim, tied=h.flag("tie_word_embeddings", tied)),
         context=context,
         init=InitConfig(std=h.number("initializer_range", 0, 10, 0.02)),
     )
 
 
+def with_stack(a: Architecture, **changes: Any) -> Architecture:
+    """The same architecture but for some fields of its stack."""
+    return replace(a, stack=replace(a.stack, **changes))
+
+
+def with_windows(a: Architecture, windows: tuple[int, ...]) -> Architecture:
+    """The same architecture, the layers seeing so many tokens (0: all) in turn."""
+    kind = a.stack.kinds[0]
+    return with_stack(a, kinds=tuple(replace(kind, window=window) for window in windows))
+
+
 def names(a: Architecture) -> Names:
-    """Tensor names of LlamaForCausalLM."""
+    """Tensor names of LlamaForCausalLM and of its relatives that norm elsewhere too."""
     # fmt: off
     t, o, c = "model.layers.#.", "stack.blocks.#.", a.stack
     heads = tuple(f"{t}self_attn.{p}_proj" for p in "qkv")
     gates = tuple(f"{t}mlp.{p}_proj" for p in ("gate", "up"))
     rows = (
         *both("model.embed_tokens",            "embed.tokens",      bias=False),
-        *both(t + "input_layernorm",           o + "attn.norm_in",  bias=False),
         *both(heads,                           o + "attn.body.qkv", bias=c.bias_qkv, sizes=c.qkv),
         *both(t + "self_attn.o_proj",          o + "attn.body.o",   bias=c.bias_out),
-        *both(t + "post_attention_layernorm",  o + "ffn.norm_in",   bias=False),
         *both(gates,                           o + "ffn.body.gate_up", bias=c.bias_ffn),
         *both(t + "mlp.down_proj",             o + "ffn.body.down", bias=c.bias_ffn),
         *both("model.norm",                    "stack.norm",        bias=False),
+        *norm_names(a),
     )
     # fmt: on
     ignored = (t + "self_attn.rotary_emb.inv_freq",)
     if a.head.tied:
         return Names(rows, "model.", (*ignored, "lm_head.weight"))
     return Names((*rows, *both("lm_head", "head", bias=False)), "model.", ignored)
+
+
+# fmt: off
+_NORMS = {
+    "pre":    ("input_layernorm", "",                         "post_attention_layernorm",  ""),
+    "both":   ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+               "post_feedforward_layernorm"),
+    "branch": ("",                "post_attention_layernorm", "", "post_feedforward_layernorm"),
+}
+# fmt: on
+
+
+def norm_names(a: Architecture) -> tuple[Row, ...]:
+    """Names of a layer's norms: before and after attention, then feed-forward; queries, keys."""
+    t, o = "model.layers.#.", "stack.blocks.#."
+    ours = ("attn.norm_in", "attn.norm_out", "ffn.norm_in", "ffn.norm_out")
+    pairs = list(zip(_NORMS[a.stack.norm_at], ours, strict=True))
+    if a.stack.qk_norm:
+        pairs += [(f"self_attn.{p}_norm", f"attn.body.{p}_norm") for p in "qk"]
+    return tuple(
+        row for theirs, our in pairs if theirs for row in both(t + theirs, o + our, bias=False)
+    )
 
 
 LLAMA = Family(

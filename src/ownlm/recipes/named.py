@@ -140,7 +140,7 @@ def _purpose(make: Callable[[], RunConfig]) -> str:
 def _char_gpt(layers: int, heads: int, dim: int, context: int, dropout: float) -> ModelConfig:
     return ModelConfig(
         family="gpt2", layers=layers, heads=heads, dim=dim, context=context, dropout=dropout,
-        tied=True, bias=False,
+        tied=True, bias=False, act="gelu",
     )  # fmt: skip
 
 
