@@ -78,6 +78,13 @@ def test_it_holds_numbers_plots_samples_configuration_and_commands(tmp_path: Pat
     assert content.count("<img ") == 5 and content.index("step 90") < content.index("step 50")
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are drawn in other tests."""
+    monkeypatch.setattr(curves, "svg", lambda panel: b"<svg/>")
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_text_becomes_markup(tmp_path: Path, attack: str) -> None:
     plain = Elements(write_report(run_folder(tmp_path / "plain")).read_text(encoding="utf-8"))
@@ -113,6 +120,7 @@ def test_without_matplotlib_it_says_so_and_shows_the_rest(
     assert "ownlm[report]" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("missing", ["log.jsonl", "recipe.yaml", "samples.md", "all"])
 def test_an_incomplete_run_still_gets_a_report(tmp_path: Path, missing: str) -> None:
     run = run_folder(tmp_path / "run")
