@@ -12,8 +12,9 @@ from ownlm.log import Row, warn
 class SpikeWatch:
     """Tells when a loss jumps out of what the last updates looked like.
 
-    A spike is half as high again as the median of the last 32 losses and further above it than
-    eight times their usual distance from it; so a noisy loss near zero raises no alarm.
+    A spike is half as high again as the median of the last 32 losses, and a tenth of a nat; and
+    it is further above it than eight times their usual distance from it. So neither a noisy loss
+    nor one near zero raises an alarm.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class SpikeWatch:
         if len(self._last) >= 8:
             middle = statistics.median(self._last)
             usual = statistics.median(abs(x - middle) for x in self._last)
-            spike = loss > 1.5 * middle and loss - middle > 8 * usual
+            spike = loss > 1.5 * middle + 0.1 and loss - middle > 8 * usual
         self._last.append(loss)
         return spike
 

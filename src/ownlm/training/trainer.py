@@ -248,8 +248,11 @@ class Trainer:
         """DiskError unless all checkpoints that will stand side by side have room."""
         tensors = sum(tensor.nbytes for tensor in self.tensors().values())
         model = sum(parameter.nbytes for parameter in self.model.parameters())
+        periods = [p for p in (self.config.save_every, self.config.evaluate_every) if p]
+        saves = 2 + self.config.steps // min(periods, default=self.config.steps)
         existing = len(checkpoint.checkpoints(self.run.checkpoints))
-        copies = max(1, self.config.keep + 2 - existing)  # the best one, and the one being written
+        # Besides those that are kept: the best one, and the one being written.
+        copies = max(1, min(self.config.keep + 2, saves) - existing)
         files.require_space(self.run.path, copies * (tensors + model) + model)
 
     def end(self, step: int, stop: StopSignals) -> Result:
