@@ -37,6 +37,50 @@ def test_what_was_found_as_json(text: Path, tmp_path: Path, capsys: Capture) -> 
     assert found["train"]["text_bytes"] + found["validation"]["text_bytes"] == 6800
 
 
+def test_what_was_found_and_left_out_is_shown(tmp_path: Path, capsys: Capture) -> None:
+    rows = ['{"text": "Some English words, the same in every row."}'] * 9 + ["torn", ""]
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "text" / "empty.md").write_text("")
+    (tmp_path / "text" / "photo.png").write_bytes(b"")
+    words = ["prepare", str(tmp_path / "text"), "--out", str(tmp_path / "shards")]
+    assert main([*words, "--tokenizer.kind", "byte"]) == 3
+    assert "rows.jsonl:10: not JSON" in capsys.readouterr().err
+    assert main([*words, "--tokenizer.kind", "byte", "--data.bad", "skip"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "9, 8 of them repeat another; besides 1 without any text",
+        "378 bytes of UTF-8",
+        "1 .jsonl: 9 documents, 378 bytes",
+        "en 100% of a sample",
+        "42 bytes rows.jsonl:",
+        "left out: 1",
+        "1 in rows.jsonl:10: not JSON",
+        "1 .png",
+        "tokens of 9 documents",
+        "the end of every document",
+    ):
+        assert part in shown
+
+
+def test_hashes_are_verified_and_all_damage_is_listed(
+    text: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "shards"
+    assert main(["prepare", str(text), "--out", str(out), "--tokenizer.kind", "byte"]) == 0
+    assert main(["prepare", "--verify", str(out)]) == 0
+    assert open_prepared(out).digest in capsys.readouterr().out
+    for name in ("train-00000.bin", "validation-00000.bin"):
+        content = bytearray((out / name).read_bytes())
+        content[10] ^= 1
+        (out / name).write_bytes(content)
+    assert main(["prepare", "--verify", str(out), "--json"]) == 3
+    error = json.loads(capsys.readouterr().err)
+    assert error["exit_code"] == 3
+    for name in ("train-00000.bin", "validation-00000.bin"):
+        assert f"{name}: sha256" in error["what"]
+
+
 def test_refusals(text: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["prepare", str(text)]) == 2
     assert "--out" in capsys.readouterr().err
