@@ -45,6 +45,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     tokenizer = load_tokenizer(data.tokenizer_folder)
     return Subject(
         make_model=lambda: fresh(tokenizer.vocab_size),
+        context=48,
         save_model=save,
         tokenizer=tokenizer,
         lossless=True,

@@ -34,6 +34,8 @@ class Subject:
 
     make_model: Callable[[], SingleStack]
     """The same fresh model in float32 at each call."""
+    context: int
+    """Tokens it can see at once."""
     save_model: Callable[[nn.Module, Path], None]
     """Writes the model folder of a checkpoint."""
     tokenizer: Tokenizer
@@ -49,8 +51,7 @@ class Subject:
     @property
     def length(self) -> int:
         """Tokens of a sequence: the context, unless that is long or the text is short."""
-        context = self.make_model().context
-        return max(2, min(context, LONGEST, (self.stream.tokens - 1) // (2 * ROWS)))
+        return max(2, min(self.context, LONGEST, (self.stream.tokens - 1) // (2 * ROWS)))
 
 
 class Check(NamedTuple):

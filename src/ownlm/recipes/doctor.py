@@ -42,6 +42,7 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     device = runtime.pick_device(config.device)
     return Subject(
         make_model=lambda: build_model(config.model, seed=config.train.seed, device=device),
+        context=config.model.context,
         save_model=saver(tokenizer),
         tokenizer=tokenizer,
         lossless=tokenizer.unk_id is None and not config.tokenizer.lowercase,
