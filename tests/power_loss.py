@@ -93,7 +93,7 @@ class FragileDisk:
         """The absolute path when it lies below the root, else ''."""
         if isinstance(path, int):
             path = os.readlink(f"/proc/self/fd/{path}")
-        text = os.path.abspath(os.fspath(path))
+        text = os.path.abspath(os.fsdecode(path))
         return text if text.startswith(str(self.root)) else ""
 
     def _touch(self, path: str, new: bool) -> None:

@@ -5,17 +5,20 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 
 from ownlm.data.config import DataConfig
 from ownlm.data.loader import Examples, Loader
 from ownlm.data.prepare import prepare
-from ownlm.data.shards import PreparedData
+from ownlm.data.shards import TOKENIZER, PreparedData
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_model, load_model
+from ownlm.objectives.causal import Causal
 from ownlm.objectives.objective import IGNORE
 from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.load import load_tokenizer
 from ownlm.training.digest import run_digest
 
 CONTEXT = 16
@@ -41,10 +44,8 @@ class Stopping(Loader):
 
 
 def train(folder: Path, data: PreparedData, kind: type[Loader], family: str) -> Any:
-    config = ModelConfig(
-        family=family, layers=1, dim=16, heads=2, context=CONTEXT,
-        vocab=int(max(data.train.gather(data.train.starts[:1] * 0, data.train.tokens)[0]) + 1),
-    )  # fmt: skip
+    vocab = load_tokenizer(data.folder / TOKENIZER).vocab_size
+    config = ModelConfig(family=family, layers=1, dim=16, heads=2, context=CONTEXT, vocab=vocab)
     digests = {"data": data.digest, "tokenizer": data.tokenizer_digest}
     with kind(data.train, CONTEXT, 8, seed=3, documents=True) as loader:
         parts = {"model": build_model(config, seed=1), "loader": loader, "identity": digests}
@@ -67,10 +68,6 @@ def test_stopped_and_gone_on_it_is_the_run_that_was_not_stopped(
 
 
 def test_packed_documents_are_parted_and_the_rest_is_learned(data: PreparedData) -> None:
-    import numpy as np
-
-    from ownlm.objectives.causal import Causal
-
     with Loader(data.train, CONTEXT, 32, seed=3, documents=True) as loader:
         examples = loader.batch(0)
         batch = Causal().collate(examples, np.random.default_rng(0))
