@@ -17,14 +17,14 @@ def demo() -> RunConfig:
     return RunConfig(
         recipe="demo",
         data=DataConfig(validation=0.05),
-        tokenizer=TokenizerConfig(kind="bpe", vocab_size=4096),
-        model=ModelConfig(family="llama", layers=4, dim=192, heads=6, context=256, tied=True),
-        optimizer=OptimizerConfig(lr=0.0),
-        schedule=ScheduleConfig(kind="cosine", warmup=30),
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=2048),
+        model=ModelConfig(family="llama", layers=4, dim=256, heads=4, context=256, tied=True),
+        optimizer=OptimizerConfig(lr=2e-3),
+        schedule=ScheduleConfig(kind="cosine", warmup=40),
         train=TrainConfig(
-            steps=300, batch=32, evaluate_every=100, save_every=100, sample_every=100
+            steps=700, batch=16, evaluate_every=175, save_every=175, sample_every=175
         ),
-        sample=SampleConfig(prompt="def ", tokens=80),
+        sample=SampleConfig(prompt="def ", tokens=150),
     )
 
 
