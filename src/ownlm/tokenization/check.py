@@ -6,7 +6,7 @@ here is a DataError that names the entry.
 """
 
 import json
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import pydantic
 
@@ -35,6 +35,7 @@ class _Head(pydantic.BaseModel):
 class _Mapped(pydantic.BaseModel):
     """BPE, WordPiece or WordLevel."""
 
+    type: Literal["BPE", "WordPiece", "WordLevel", None] = None  # files of 2020 do not say
     vocab: dict[str, _Id]
     merges: list[str | tuple[str, str]] = []
     unk_token: str | None = None
@@ -45,6 +46,7 @@ class _Mapped(pydantic.BaseModel):
 class _Scored(pydantic.BaseModel):
     """Unigram: pieces whose ids are their places, with log probabilities."""
 
+    type: Literal["Unigram", None] = None
     vocab: list[tuple[str, pydantic.FiniteFloat]]
     unk_id: _Id | None = None
 

@@ -222,13 +222,12 @@ def _without_controls(spec: dict[str, Any], controls: Mapping[str, int]) -> dict
 
 def _settled(window: "tokenizers.Encoding", limit: int) -> tuple[int, int]:
     """How many (tokens, characters) of a window come before the word at character `limit`."""
-    for index in range(len(window.ids) - 1, -1, -1):
-        span, word = window.token_to_chars(index), window.token_to_word(index)
-        if span is not None and word is not None and span[0] < limit:
-            first, start = window.word_to_tokens(word), window.word_to_chars(word)
-            assert first is not None and start is not None and start[0] > 0
-            return first[0], start[0]
-    return 0, limit
+    token = window.char_to_token(limit)
+    word = None if token is None else window.token_to_word(token)
+    assert word is not None, "every character is in a word"
+    tokens, characters = window.word_to_tokens(word), window.word_to_chars(word)
+    assert tokens is not None and characters is not None
+    return tokens[0], characters[0]
 
 
 @contextlib.contextmanager

@@ -160,65 +160,70 @@ def _unigram(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers
     return inner
 
 
-def _settle_scores(scores: dict[str, float]) -> list[tuple[str, float]]:
+def _settle_scores(scores: dict[str, float | None]) -> list[tuple[str, float]]:
     """The same pieces with scores that do not depend on the order of a hash table.
 
     The library adds bytes that it did not learn with the lowest score plus 0, 0.0001, 0.0002...
     in the order its table happens to have (they all get the lowest here), and sums probabilities
-    in that order, which moves the last digits.
+    in that order, which moves the last digits. Text too short to learn from gives no scores.
     """
-    lowest = min(scores.values())
-    rare = {p for p, score in scores.items() if len(p) == 1 and score < lowest + 0.03}
-    settled = [(p, round(lowest if p in rare else score, 6)) for p, score in scores.items()]
+    lowest = min((score for score in scores.values() if score is not None), default=0.0)
+    settled = []
+    for piece, score in scores.items():
+        if score is None or (len(piece) == 1 and score < lowest + 0.03):
+            score = lowest
+        settled.append((piece, round(score, 6)))
     return sorted(settled, key=lambda entry: (-entry[1], entry[0]))
 
 
 def _wordpiece(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers.Tokenizer":
     """WordPiece as BERT has it (Devlin et al. 2019); [UNK] stands for characters never seen."""
-    inner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    inner.normalizer = words.bert_normalizer(config.lowercase)
-    inner.pre_tokenizer = words.bert_words()
-    inner.decoder = decoders.WordPiece()
-    room += 1  # [UNK], which the model itself must know, is counted among the controls
-    dropped = _drop_rare_characters(source, inner.normalizer, int(room * _ALPHABET_SHARE))
+    inner = _bert(models.WordPiece(unk_token="[UNK]"), config)
     # Characters get their ids from a hash table, and ties are broken by id. So they are learned
     # first, with no room for more, and given in order the second time.
     source.train(inner, trainers.WordPieceTrainer(vocab_size=0, show_progress=False))
-    alphabet = sorted({*inner.get_vocab(with_added_tokens=False), *_ascii(inner.normalizer)})
+    forms = set(inner.get_vocab(with_added_tokens=False))
+    alphabet, dropped = _alphabet(source, forms, inner.normalizer, int(room * _ALPHABET_SHARE))
     source.train(
         inner,
-        trainers.WordPieceTrainer(
-            vocab_size=room - 1, special_tokens=alphabet, show_progress=False
-        ),
+        trainers.WordPieceTrainer(vocab_size=room, special_tokens=alphabet, show_progress=False),
     )
     vocab = inner.get_vocab(with_added_tokens=False)
     tokens = sorted(vocab, key=lambda token: vocab[token])
-    tokens += dropped[: max(0, room - 1 - len(tokens))]
+    tokens += dropped[: room - len(tokens)]
     known = {token: id for id, token in enumerate([*tokens, "[UNK]"])}
-    trained = tokenizers.Tokenizer(models.WordPiece(known, unk_token="[UNK]"))
-    trained.normalizer, trained.pre_tokenizer = inner.normalizer, inner.pre_tokenizer
-    trained.decoder = inner.decoder
-    return trained
+    return _bert(models.WordPiece(known, unk_token="[UNK]"), config)
 
 
-def _ascii(normalizer: normalizers.Normalizer) -> set[str]:
-    """What is always in a WordPiece vocabulary: ASCII, letters and digits also inside a word."""
-    characters = {normalizer.normalize_str(chr(code)) for code in range(33, 127)}
-    return characters | {f"##{character}" for character in characters if character.isalnum()}
+def _bert(model: models.WordPiece, config: TokenizerConfig) -> "tokenizers.Tokenizer":
+    inner = tokenizers.Tokenizer(model)
+    inner.normalizer = words.bert_normalizer(config.lowercase)
+    inner.pre_tokenizer, inner.decoder = words.bert_words(), decoders.WordPiece()
+    return inner
 
 
-def _drop_rare_characters(
-    source: _Source, normalizer: normalizers.Normalizer, keep: int
-) -> list[str]:
-    """Blank out all but the `keep` most frequent characters; returns the others, by frequency."""
+def _alphabet(
+    source: _Source, forms: set[str], normalizer: normalizers.Normalizer, limit: int
+) -> tuple[list[str], list[str]]:
+    """Single characters for a WordPiece vocabulary (as "c", and "##c" inside a word), at most
+    `limit`: ASCII, then the most frequent. Those that find no place, by frequency, are blanked
+    out of the text and returned too."""
     counts: Counter[str] = Counter()
     source.pieces = [normalizer.normalize_str(piece) for piece in source.pieces]
     for piece in source.pieces:
         counts.update(piece)
-    ordered = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))
-    blank = {ord(character): " " for character in ordered[keep:]}
+    ascii_only = {normalizer.normalize_str(chr(code)) for code in range(33, 127)}
+    alphabet = ascii_only | {f"##{letter}" for letter in ascii_only if letter.isalnum()}
+    dropped = []
+    for character in sorted(counts, key=lambda c: (-counts[c], c)):
+        more = {character, f"##{character}"} & forms - alphabet
+        if len(alphabet) + len(more) <= limit:
+            alphabet |= more
+        else:
+            dropped.append(character)
+    blank = {ord(character): " " for character in dropped}
     source.pieces = [piece.translate(blank) for piece in source.pieces]
-    return ordered[keep:]
+    return sorted(alphabet), dropped
 
 
 def _byte(source: _Source, room: int, config: TokenizerConfig) -> "tokenizers.Tokenizer":

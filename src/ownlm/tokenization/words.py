@@ -64,8 +64,9 @@ def bert_normalizer(lowercase: bool) -> normalizers.Normalizer:
 
 def is_bounded(normalizer: Any, pre_tokenizer: Any) -> bool:
     """Whether these sections of a tokenizer.json are ours, so that a word's end depends on at
-    most WORD_LIMIT characters after its start."""
-    normal = normalizer is None or normalizer.get("type") in ("Lowercase", "BertNormalizer")
+    most WORD_LIMIT characters after its start. BERT's normaliser drops characters, and so joins
+    what lies any distance apart."""
+    normal = normalizer is None or normalizer.get("type") == "Lowercase"
     return normal and pre_tokenizer in _bounded()
 
 
@@ -86,5 +87,5 @@ def _bytes() -> pre_tokenizers.ByteLevel:
 
 @functools.cache
 def _bounded() -> list[Any]:
-    ours = (byte_words(), byte_runs(), char_runs(), bert_words())
+    ours = (byte_words(), byte_runs(), char_runs())
     return [json.loads(one.__getstate__()) for one in ours]
