@@ -8,8 +8,16 @@ from ownlm.models.config import ModelConfig
 from ownlm.models.family import Family
 from ownlm.models.gpt import GPT2
 from ownlm.models.llama import LLAMA
+from ownlm.models.mistral import MISTRAL
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (GPT2, LLAMA)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        GPT2,
+        LLAMA,
+        MISTRAL,
+    )
+}
 
 SIZES: dict[str, ModelConfig] = {
     name: size for family in FAMILIES.values() for name, size in family.sizes.items()

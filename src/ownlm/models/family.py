@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ownlm.errors import ConfigError
 from ownlm.models.config import ModelConfig
 from ownlm.models.hf_config import Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig
@@ -70,6 +71,8 @@ class Family:
     """The architecture that a config.json describes."""
     names: Callable[[Architecture], Names]
     """Tensor names in model.safetensors."""
+    adapt: Callable[[Any], None] | None = None
+    """Puts parts that only this family has into a model just made (and imports torch itself)."""
 
 
 def both(
@@ -88,3 +91,14 @@ def both(
     if not (bias or zero_bias):
         return (weight,)
     return weight, Row(biases, f"{ours}.bias", sizes=sizes, zeros=not bias)
+
+
+def refuse(config: ModelConfig, *fields: str) -> None:
+    """ConfigError for fields that were set although the family has no such choice."""
+    for name in fields:
+        if getattr(config, name):
+            raise ConfigError(
+                f"{config.family} has no choice of {name.replace('_', ' ')}",
+                where=f"model.{name}",
+                next_command=f"leave out model.{name}, or choose another family",
+            )

@@ -28,6 +28,8 @@ class SingleStack(nn.Module):
         self.embed = Embedding(architecture.embed)
         self.stack = Stack(architecture.stack)
         self.head = Head(architecture.head)
+        if family.adapt is not None:
+            family.adapt(self)
 
     def forward(
         self,

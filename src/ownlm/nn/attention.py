@@ -110,10 +110,15 @@ class SelfAttention(nn.Module):
             q_BHTK, k_BGTK = rotate(q_BHTK, table), rotate(k_BGTK, table)
         if cache is not None:
             k_BGTK, v_BGTK = cache.update(k_BGTK, v_BGTK)
-        dropout = self.dropout if self.training else 0.0
-        y_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask, self.scale, dropout)
+        y_BHTK = self.attend(q_BHTK, k_BGTK, v_BGTK, mask, self.dropout if self.training else 0.0)
         y_BTD: Tensor = self.o(y_BHTK.transpose(1, 2).flatten(2))
         return y_BTD
+
+    def attend(
+        self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Mask, dropout: float
+    ) -> Tensor:
+        """What queries read, (B, H, T, K); a family that scores otherwise replaces this."""
+        return attend(q_BHTK, k_BGSK, v_BGSK, mask, self.scale, dropout)
 
     @staticmethod
     def _make_qk_norm(config: StackConfig, heads: int) -> nn.Module:
