@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm.data.document import PIECE, cut
@@ -13,6 +13,7 @@ from ownlm.tokenization.train import train_tokenizer
 TEXT = st.text(st.sampled_from("ab \n\t\r é😀"), max_size=120)
 
 
+@settings(deadline=None)
 @given(TEXT, st.integers(1, 20), st.lists(st.integers(0, 120), max_size=5))
 def test_pieces_join_to_the_text_whatever_parts_it_came_in(text, size, places):
     bounds = [0, *sorted(min(place, len(text)) for place in places), len(text)]

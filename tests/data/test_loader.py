@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm.data.loader import Loader, Windows, permuted
@@ -26,6 +26,7 @@ def stream(tmp_path):
     return stream_of(tmp_path, 1000)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**64 - 1))
 def test_each_key_permutes_a_range(size, key):
     place = np.arange(size, dtype=np.uint64)
@@ -46,6 +47,7 @@ def test_permutations_look_random():
     assert abs(np.corrcoef(found[0], found[1])[0, 1]) < 0.1
 
 
+@settings(deadline=None)
 @given(st.integers(2, 400), st.integers(1, 50), st.integers(-3, 2**70))
 def test_windows_of_an_epoch_tile_the_stream(tokens, length, seed):
     stream = TokenStream.__new__(TokenStream)

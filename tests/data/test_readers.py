@@ -190,7 +190,7 @@ def test_a_parquet_column_of_numbers_is_refused_by_its_type(write, skim):
 
 
 def test_a_parquet_column_that_expands_enormously_is_refused(write, skim):
-    table = pa.table({"text": ["x" * 1_000_000 + str(n) for n in range(100)]})
+    table = pa.table({"text": ["x" * 1_000_000 + str(n) for n in range(30)]})
     path = parquet(write, "a.parquet", table, compression="zstd", use_dictionary=False)
     assert path.stat().st_size < 200_000
     assert skim(path)[1].reasons == {"bomb": 1}

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm import files
@@ -37,6 +37,7 @@ def flat(documents):
     return np.array([id for document in tokens for id in document], np.int64)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.lists(st.lists(st.integers(0, 8), max_size=9), max_size=3), max_size=8),
     st.integers(1, 12),

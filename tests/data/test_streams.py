@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm.data import streams
@@ -19,6 +19,7 @@ PACK = {".gz": gzip.compress, ".zst": zstandard.compress}
 LINES = "".join(f'{{"text": "row {n}"}}\n' for n in range(20_000)).encode()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(1, 70))
 def test_lines_do_not_depend_on_chunks(data, size):
     parts = [data[i : i + size] for i in range(0, len(data), size)]
@@ -32,6 +33,7 @@ def test_lines_do_not_depend_on_chunks(data, size):
     assert not found or found[-1].ended == data.endswith(b"\n")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), max_size=12), st.integers(1, 20), st.integers(1, 20))
 def test_only_long_lines_are_lost_whatever_the_chunks(lengths, longest, size):
     data = b"".join(b"x" * n + b"\n" for n in lengths)
@@ -40,6 +42,7 @@ def test_only_long_lines_are_lost_whatever_the_chunks(lengths, longest, size):
     assert found == [b"x" * n if n <= longest else None for n in lengths]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80), st.integers(1, 40))
 def test_decoding_does_not_depend_on_chunks(text, size):
     data = text.encode("utf-8")
