@@ -10,7 +10,7 @@ from typing import Any
 from ownlm.errors import ConfigError
 from ownlm.models.config import ModelConfig
 from ownlm.models.hf_config import Reader
-from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig
+from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig, TaskConfig
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Row:
     """Rows of ours that each of several parts takes; empty: equal shares."""
     zeros: bool = False
     """Our model has no such tensor: written as zeros, and must be zeros when read."""
+    lead: bool = False
+    """They keep a first axis of one: (1, n) for our (n)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,12 @@ class Names:
     prefix: str = ""
     """Left off by files of the model without its head: "transformer." for GPT-2."""
     ignored: tuple[str, ...] = ()
-    """Names (with `#`) that carry nothing: saved masks, or a tied head written twice."""
+    """Names that carry nothing here (saved masks, a tied head written twice, heads that this
+    model does not use): `#` stands for any number, `*` for anything."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """A tensor that a file may lack, and the one that it then equals."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Endings that older files spell differently, and ours: (".gamma", ".weight")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +56,13 @@ class Architecture:
     embed: EmbedConfig
     stack: StackConfig
     head: HeadConfig
+    form: str = ""
+    """The rest of the reference's class name where a family has several: "ForMaskedLM"."""
+    task: TaskConfig | None = None
+    """A head over classes, in place of the one over the vocabulary or beside it."""
+    source: EmbedConfig | None = None
+    encoder: StackConfig | None = None
+    """Of an encoder-decoder; `embed` and `stack` then are the decoder's."""
     context: int
     """Tokens the model can see at once."""
     init: InitConfig = field(default_factory=InitConfig)

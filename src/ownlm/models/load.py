@@ -17,7 +17,7 @@ from ownlm.models.config import ModelConfig
 from ownlm.models.families import family_named, family_of
 from ownlm.models.family import Family
 from ownlm.models.hf_config import Reader, read_config
-from ownlm.models.model import SingleStack
+from ownlm.models.model import Model, SingleStack, make_model
 from ownlm.models.tensors import find_files
 from ownlm.models.weights import export, fill
 from ownlm.nn.initialise import initialise
@@ -30,11 +30,22 @@ def build_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> SingleStack:
-    """A new model, filled by its family's initialisation policy.
+    """A new model of one stack, filled by its family's initialisation policy.
 
     `config` is what a user chose or the content of a config.json. Raises ConfigError when the
     vocabulary's size is still open.
     """
+    return _single(build_any(config, seed=seed, device=device, dtype=dtype), "config.json")
+
+
+def build_any(
+    config: ModelConfig | dict[str, Any],
+    *,
+    seed: int,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Model:
+    """The same for a model of any kind, an EncoderDecoder too."""
     values = hf_values(config) if isinstance(config, ModelConfig) else config
     model = _empty(family_of(values), values, "config.json")
     model.to(dtype).to_empty(device=device)
@@ -59,11 +70,21 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> tuple[SingleStack, dict[str, Any]]:
-    """The model in a folder, and its config.json; in evaluation mode.
+    """The model of one stack in a folder, and its config.json; in evaluation mode.
 
     `dtype` None keeps the stored type. Raises CheckpointError that names the file, key or
     tensors, before any parameter is allocated.
     """
+    model, values = load_any(folder, device, dtype)
+    return _single(model, str(Path(folder) / "config.json")), values
+
+
+def load_any(
+    folder: Path | str,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> tuple[Model, dict[str, Any]]:
+    """The same for a model of any kind, an EncoderDecoder too."""
     folder = Path(folder)
     values = read_config(folder)
     where = str(folder / "config.json")
@@ -74,7 +95,6 @@ def load_model(
     fill(
         model,
         model.family.names(model.architecture),
-        model.architecture.stack.layers,
         files,
         device=torch.device(device),
         dtype=dtype,
@@ -83,11 +103,10 @@ def load_model(
     return model.eval(), values
 
 
-def save_model(model: SingleStack, folder: Path | str) -> None:
+def save_model(model: Model, folder: Path | str) -> None:
     """Write config.json, model.safetensors and generation_config.json, each at once."""
     folder = Path(folder)
-    layers = model.architecture.stack.layers
-    tensors = export(model, model.family.names(model.architecture), layers)
+    tensors = export(model, model.family.names(model.architecture))
     target, partial = folder / "model.safetensors", folder / ".model.safetensors.partial"
     with disk_errors(target):
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,13 +118,13 @@ def save_model(model: SingleStack, folder: Path | str) -> None:
     write_json(folder / "generation_config.json", _generation(model.config))
 
 
-def saved_config(model: SingleStack) -> dict[str, Any]:
+def saved_config(model: Model) -> dict[str, Any]:
     """config.json as it will be written: the model's, with the type of its parameters."""
     values = {k: v for k, v in model.config.items() if k != "torch_dtype"}
     return values | {"dtype": str(model.dtype).removeprefix("torch.")}
 
 
-def set_tokens(model: SingleStack, *, bos: int | None, eos: int | None, pad: int | None) -> None:
+def set_tokens(model: Model, *, bos: int | None, eos: int | None, pad: int | None) -> None:
     """Name the tokenizer's control ids in the config.json that the model will be saved with."""
     model.config |= {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
 
@@ -115,10 +134,20 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _empty(family: Family, values: dict[str, Any], where: str) -> SingleStack:
+def _empty(family: Family, values: dict[str, Any], where: str) -> Model:
     architecture = family.from_hf(Reader(values, where))
     with torch.device("meta"):
-        return SingleStack(architecture, family, dict(values))
+        return make_model(architecture, family, dict(values))
+
+
+def _single(model: Model, where: str) -> SingleStack:
+    if isinstance(model, SingleStack):
+        return model
+    raise CheckpointError(
+        f"{model.family.name} is an encoder-decoder, which this cannot use",
+        where=where,
+        next_command="name a model of one stack, such as GPT-2 or BERT",
+    )
 
 
 def _refuse_quantized(values: dict[str, Any], where: str) -> None:

@@ -4,7 +4,10 @@ Every mismatch is collected before anything is raised, and nothing is allocated 
 names and shapes agree.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,17 @@ class Piece:
     begin: int
     end: int
     transpose: bool
+    lead: bool = False
+
+    def to_disk(self, part: Tensor) -> Tensor:
+        """Our rows as they are kept on disk."""
+        part = part.T if self.transpose else part
+        return part[None] if self.lead else part
+
+    def from_disk(self, part: Tensor) -> Tensor:
+        """The other way."""
+        part = part[0] if self.lead else part
+        return part.T if self.transpose else part
 
 
 @dataclass(frozen=True)
@@ -38,16 +52,25 @@ class Item:
     """The model has no such parameter: the pieces are zeros."""
 
 
-def plan(model: nn.Module, names: Names, layers: int) -> list[Item]:
+def plan(model: nn.Module, names: Names) -> list[Item]:
     """The table applied to a model (it may be on the meta device)."""
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    items = [_item(row, layer, shapes) for row in names.rows for layer in _layers(row, layers)]
+    items = [
+        _item(row, layer, shapes) for row in names.rows for layer in _layers(row, model, shapes)
+    ]
     assert {i.ours for i in items if not i.zeros} == set(shapes), "a table must name every tensor"
     return items
 
 
-def _layers(row: Row, layers: int) -> range:
-    return range(layers) if "#" in row.ours else range(1)
+def _layers(row: Row, model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> list[int]:
+    """The layers a row speaks of: those of its stack that have such a parameter."""
+    blocks, numbered, _ = row.ours.partition(".#.")
+    if not numbered:
+        return [0]
+    layers = range(len(cast("nn.ModuleList", model.get_submodule(blocks))))
+    found = [i for i in layers if row.zeros or row.ours.replace("#", str(i)) in shapes]
+    assert found, f"no layer has {row.ours}"
+    return found
 
 
 def _item(row: Row, layer: int, shapes: dict[str, tuple[int, ...]]) -> Item:
@@ -63,36 +86,35 @@ def _item(row: Row, layer: int, shapes: dict[str, tuple[int, ...]]) -> Item:
         pieces.append(
             Piece(
                 part.replace("#", str(layer)),
-                theirs[::-1] if transpose else theirs,
+                (1,) * row.lead + (theirs[::-1] if transpose else theirs),
                 begin,
                 begin + size,
                 transpose,
+                row.lead,
             )
         )
         begin += size
     return Item(ours, tuple(pieces), row.zeros)
 
 
-def export(model: nn.Module, names: Names, layers: int) -> dict[str, Tensor]:
+def export(model: nn.Module, names: Names) -> dict[str, Tensor]:
     """All tensors as they stand on disk; views of the parameters where possible."""
     parameters = dict(model.named_parameters())
     dtype = next(iter(parameters.values())).dtype
     tensors = {}
-    for item in plan(model, names, layers):
+    for item in plan(model, names):
         for piece in item.pieces:
             if item.zeros:
                 tensors[piece.theirs] = torch.zeros(piece.shape, dtype=dtype)
                 continue
             part = parameters[item.ours].detach()[piece.begin : piece.end]
-            part = part.T if piece.transpose else part
-            tensors[piece.theirs] = part.contiguous().cpu()
+            tensors[piece.theirs] = piece.to_disk(part).contiguous().cpu()
     return tensors
 
 
 def fill(
     model: nn.Module,
     names: Names,
-    layers: int,
     files: TensorFiles,
     *,
     device: torch.device,
@@ -105,9 +127,9 @@ def fill(
     peak memory is the model and one tensor. `dtype` None keeps the stored type (the largest
     tensor's where they differ). CheckpointError lists all that does not fit.
     """
-    items = plan(model, names, layers)
-    stored = _stored_names(names, files)
-    _check(items, names, layers, files, stored, where)
+    items = plan(model, names)
+    stored = _stored_names(items, names, files)
+    _check(items, names, files, stored, where)
     wanted = dtype or _stored_type(items, files, stored)
     for item in items:
         if item.zeros:
@@ -132,18 +154,25 @@ def _assemble(
 ) -> Tensor:
     whole = torch.empty(meta.shape, dtype=dtype, device=device)
     for piece in item.pieces:
-        part = files.read(stored[piece.theirs])
-        whole[piece.begin : piece.end].copy_(part.T if piece.transpose else part)
+        part = piece.from_disk(files.read(stored[piece.theirs]))
+        whole[piece.begin : piece.end].copy_(part)
     return whole
 
 
-def _stored_names(names: Names, files: TensorFiles) -> dict[str, str]:
-    """Full name -> name in the file: a model saved without its head leaves the prefix off."""
-    if any(name.startswith(names.prefix) for name in files.entries):
-        return {name: name for name in files.entries}
-    return {
-        name if name.startswith("lm_head.") else names.prefix + name: name for name in files.entries
-    }
+def _stored_names(items: list[Item], names: Names, files: TensorFiles) -> dict[str, str]:
+    """Name in our table -> name in the file, which may leave the prefix off or spell it the
+    old way; a name that the table lacks stands for itself."""
+    ours = {p.theirs.removeprefix(names.prefix): p.theirs for item in items for p in item.pieces}
+    stored = {}
+    for name in files.entries:
+        short = name.removeprefix(names.prefix)
+        for old, new in names.renamed:
+            short = short.removesuffix(old) + new if short.endswith(old) else short
+        stored[ours.get(short, name)] = name
+    for name, stand_in in names.copies:
+        if name not in stored and stand_in in stored:
+            stored[name] = stored[stand_in]
+    return stored
 
 
 def _stored_type(items: list[Item], files: TensorFiles, stored: dict[str, str]) -> torch.dtype:
@@ -154,13 +183,12 @@ def _stored_type(items: list[Item], files: TensorFiles, stored: dict[str, str]) 
 def _check(
     items: list[Item],
     names: Names,
-    layers: int,
     files: TensorFiles,
     stored: dict[str, str],
     where: str,
 ) -> None:
     pieces = {p.theirs: (p, item.zeros) for item in items for p in item.pieces}
-    ignored = {n.replace("#", str(i)) for n in names.ignored for i in range(layers)}
+    carries_nothing = _pattern(names)
     faults = []
     for name, (piece, zeros) in pieces.items():
         if name not in stored:
@@ -174,7 +202,7 @@ def _check(
         if entry.dtype not in _TYPES:
             faults.append(f"wrong type {name}: expected floating point, found {entry.dtype}")
     for name, short in stored.items():
-        if name not in pieces and name not in ignored:
+        if name not in pieces and not carries_nothing.fullmatch(name):
             faults.append(f"unexpected {short}: found {list(files.entries[short].shape)}")
     if faults:
         raise CheckpointError(
@@ -182,6 +210,15 @@ def _check(
             where=where,
             next_command="use the config.json that was saved with these weights",
         )
+
+
+def _pattern(names: Names) -> re.Pattern[str]:
+    """Matches names that are ignored: `#` is a number, `*` anything, the prefix optional."""
+    each = [
+        re.escape(name.removeprefix(names.prefix)).replace(r"\#", r"\d+").replace(r"\*", ".*")
+        for name in names.ignored
+    ]
+    return re.compile(f"(?:{re.escape(names.prefix)})?(?:{'|'.join(each)})")
 
 
 def _check_zeros(item: Item, files: TensorFiles, stored: dict[str, str], where: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 NormKind = Literal["rms", "rms_offset", "layer", "layer_no_bias"]
-Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
+Activation = Literal["relu", "gelu", "gelu_tanh", "silu", "tanh"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +141,7 @@ class HeadConfig:
     """Hidden states to logits over the vocabulary."""
 
     vocab: int
+    """0: the model says nothing about the vocabulary."""
     dim: int
     tied: bool
     """Use the token table as the output matrix."""
@@ -156,6 +157,27 @@ class HeadConfig:
     """Multiplies hidden states before the output matrix."""
     softcap: float = 0.0
     """Logits are squashed into (-softcap, softcap) by tanh; 0 leaves them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """Hidden states to scores of classes: of the sequence, of each token, of each choice."""
+
+    dim: int
+    outputs: int = 0
+    """Classes; 0 leaves the pooled vector as it is (BERT's pooler)."""
+    pool: Literal["token", "first", "mean", "last"] = "token"
+    """No pooling, the first or last real token, or the mean of all real ones."""
+    transform: Activation | None = None
+    """Dense and activation between the pooled vector and the classes."""
+    transform_bias: bool = True
+    norm: NormKind | None = None
+    """After the activation."""
+    norm_eps: float = 1e-5
+    dropout_pooled: float = 0.0
+    """Of the pooled vector before the dense layer."""
+    dropout: float = 0.0
+    """Of what the classes are read from."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ class Output(NamedTuple):
     """(V, D')."""
     bias: Tensor | None = None
     softcap: float = 0.0
+    task: "Output | None" = None
+    """What a second head says of the same hidden states (BERT's next sentence)."""
 
     @property
     def logits(self) -> Tensor:
@@ -64,6 +66,8 @@ class Head(nn.Module):
     def forward(self, hidden_BTD: Tensor, tokens_VD: Tensor) -> Output:
         """The output for the hidden states; `tokens_VD` is the token table."""
         c, features = self.config, hidden_BTD
+        if not c.vocab:
+            return Output(features, features, features.new_empty(0, c.dim))
         if c.transform is not None:
             features = self.norm(ACTIVATIONS[c.transform](self.dense(features)))
         if c.scale != 1.0:
