@@ -31,6 +31,8 @@ class Row:
     """Our model has no such tensor: written as zeros, and must be zeros when read."""
     lead: bool = False
     """They keep a first axis of one: (1, n) for our (n)."""
+    heads: int = 0
+    """They keep query, key and value of each of so many heads together (GPT-NeoX, BLOOM)."""
 
 
 @dataclass(frozen=True)

@@ -30,16 +30,22 @@ class Piece:
     end: int
     transpose: bool
     lead: bool = False
+    heads: int = 0
 
     def to_disk(self, part: Tensor) -> Tensor:
         """Our rows as they are kept on disk."""
+        if self.heads:  # (3, H, K) to (H, 3, K)
+            part = part.unflatten(0, (3, self.heads, -1)).transpose(0, 1).flatten(0, 2)
         part = part.T if self.transpose else part
         return part[None] if self.lead else part
 
     def from_disk(self, part: Tensor) -> Tensor:
         """The other way."""
         part = part[0] if self.lead else part
-        return part.T if self.transpose else part
+        part = part.T if self.transpose else part
+        if self.heads:
+            part = part.unflatten(0, (self.heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+        return part
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ def _item(row: Row, layer: int, shapes: dict[str, tuple[int, ...]]) -> Item:
                 begin + size,
                 transpose,
                 row.lead,
+                row.heads,
             )
         )
         begin += size
