@@ -59,7 +59,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError("no such configuration file", where=str(path)) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8 text: {error.reason}", where=f"{path}:{error.start}") from None
+        raise ConfigError(
+            f"not UTF-8 text: {error.reason}", where=f"{path}:{error.start}"
+        ) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except yaml.YAMLError as error:
