@@ -76,9 +76,11 @@ class FragileDisk:
         if self.dead:
             raise PowerLoss(operation)
         if len(self.operations) == self.crash_at:
-            self.dead = True
             if self.forget:
+                self.armed = False  # what the device forgets is no operation of the program
                 self._forget()
+                self.armed = True
+            self.dead = True
             raise PowerLoss(operation)
         self.operations.append(operation)
 
@@ -97,7 +99,7 @@ class FragileDisk:
         return text if text.startswith(str(self.root)) else ""
 
     def _touch(self, path: str, new: bool) -> None:
-        if new:
+        if new and path != str(self.root):
             self.names.append((os.path.dirname(path), lambda: self._gone(path)))
 
     def _gone(self, path: str) -> None:

@@ -258,3 +258,19 @@ def test_sizes_for_people() -> None:
         "1.5 KB",
         "5.0 GB",
     ]
+
+
+@linux
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_folder_is_there_after_a_crash_only_when_its_name_was_synced(
+    tmp_path: Path, durable: bool
+) -> None:
+    """The second case is the control: os.mkdir alone promises nothing."""
+    with pytest.raises(PowerLoss), FragileDisk(tmp_path, 4, forget=True) as disk:
+        if durable:
+            files.make_folder(tmp_path / "a" / "b")  # two names, each made and synced
+        else:
+            os.makedirs(tmp_path / "a" / "b")
+            disk.crash_at = len(disk.operations)
+        os.mkdir(tmp_path / "next")
+    assert (tmp_path / "a" / "b").is_dir() == durable

@@ -25,7 +25,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data` at once; a crash leaves the old file or the new one."""
     partial = path.with_name(f".{path.name}.partial")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
@@ -50,6 +50,18 @@ def write_json(path: Path, value: Any) -> None:
 
 def _json_text(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it that are missing; their names are durable."""
+    missing = []
+    place = path
+    while not os.path.isdir(place):
+        missing.append(place)
+        place = place.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_file(path: Path) -> None:
@@ -98,7 +110,7 @@ def publish_folder(final: Path, fill: Callable[[Path], None]) -> None:
     """
     partial, aside = _hidden(final, "partial"), _hidden(final, "replaced")
     with disk_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent)
         recover_folder(final)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -201,7 +213,7 @@ def free_bytes(path: Path) -> int:
 def require_writable(folder: Path) -> None:
     """Create `folder` and prove that a file can be written there, before any work is done."""
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         probe = folder / ".write-test"
         probe.write_bytes(b"")
         probe.unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ownlm.files import disk_errors, write_text
+from ownlm.files import disk_errors, make_folder, sync_folder, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,9 +43,12 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._mend_last_line()
+            begun = path.exists()
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115, closed by close()
+            if not begun:
+                sync_folder(path.parent)
 
     def write(self, row: Row) -> None:
         """Append one row; numbers that JSON lacks (NaN, infinity) become null."""

@@ -29,7 +29,9 @@ class Causal:
         return batch
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Summed nats of the next tokens."""
+        """Summed nats of the next tokens; in training experts are kept in balance as well."""
         output = model(batch["inputs"], mask=batch.get("mask"))
         total, count = output.cross_entropy(batch["targets"], ignore=IGNORE)
-        return Loss(total, count, {})
+        if output.balance is None:
+            return Loss(total, count, {})
+        return Loss(total + output.balance * count, count, {"balance": output.balance.detach()})
