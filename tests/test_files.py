@@ -266,11 +266,15 @@ def test_a_folder_is_there_after_a_crash_only_when_its_name_was_synced(
     tmp_path: Path, durable: bool
 ) -> None:
     """The second case is the control: os.mkdir alone promises nothing."""
-    with pytest.raises(PowerLoss), FragileDisk(tmp_path, 4, forget=True) as disk:
+
+    def work() -> None:
         if durable:
             files.make_folder(tmp_path / "a" / "b")  # two names, each made and synced
         else:
             os.makedirs(tmp_path / "a" / "b")
-            disk.crash_at = len(disk.operations)
         os.mkdir(tmp_path / "next")
+
+    operations = 4 if durable else 2
+    with FragileDisk(tmp_path, operations, forget=True), pytest.raises(PowerLoss):
+        work()
     assert (tmp_path / "a" / "b").is_dir() == durable
