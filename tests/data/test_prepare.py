@@ -287,7 +287,9 @@ def test_a_full_disk_leaves_the_old_data(write, tmp_path, monkeypatch):
         prepare(config, tmp_path / "data", BYTE)
 
 
-@pytest.mark.parametrize("name", ["a b", "quote'\"", "😀", "עברית", "new\nline", "-dash"])
+@pytest.mark.parametrize(
+    "name", ["a b", "quote'\"", "😀", "עברית", "new\nline", "-dash", "\udcff"], ids=ascii
+)
 def test_odd_names_change_nothing_of_the_data(write, tmp_path, name):
     text = "the same text " * 50
     plain = prepare(DataConfig(path=str(write("plain.txt", text))), tmp_path / "plain", BYTE)

@@ -1,7 +1,9 @@
 """D5: every fault of a row has a class of its own, with path:line; sound rows around it stay."""
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -194,6 +196,28 @@ def test_a_parquet_column_that_expands_enormously_is_refused(write, skim):
     path = parquet(write, "a.parquet", table, compression="zstd", use_dictionary=False)
     assert path.stat().st_size < 200_000
     assert skim(path)[1].reasons == {"bomb": 1}
+
+
+MEASURE = """
+import sys
+from ownlm.data.config import DataConfig
+from ownlm.data.corpus import Corpus
+print(Corpus(sys.argv[1], DataConfig()).scan().documents)
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_values_that_a_parquet_file_repeats_are_not_all_held(write):
+    """400 MB of text in 12 MB of file: without its dictionary a batch would hold all of it."""
+    texts = [f"{'x' * 4_000_000} {number % 3}" for number in range(100)]
+    path = parquet(write, "a.parquet", pa.table({"text": texts}), compression=None)
+    assert path.stat().st_size < 13_000_000
+    command = [sys.executable, "-c", MEASURE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    documents, kilobytes = map(int, done.stdout.split())
+    assert documents == 100
+    assert kilobytes < 400_000
 
 
 def test_without_pyarrow_the_error_names_the_pip_command(write, monkeypatch):

@@ -10,6 +10,7 @@ import tyro
 
 from ownlm.cli.options import parse
 from ownlm.data.config import DataConfig
+from ownlm.data.sources import shown
 from ownlm.errors import ConfigError
 from ownlm.tokenization.config import TokenizerConfig
 
@@ -60,9 +61,9 @@ def run(args: list[str]) -> int:
         return 0
     from rich.console import Console
 
-    print(f"{options.out}: {summary(data)}\n")
+    print(f"{shown(options.out)}: {summary(data)}\n")
     Console(highlight=False).print(_table(data))
-    print(f"\nnext:\n  ownlm pretrain llama-mini --data {options.out}")
+    print(f"\nnext:\n  ownlm pretrain llama-mini --data {shown(options.out)}")
     return 0
 
 
@@ -74,7 +75,7 @@ def _verify(options: Options) -> int:
     if options.json:
         print(json.dumps({"folder": options.path, "digest": data.digest, "faults": []}))
     else:
-        print(f"{options.path}: every file is as it was published; digest {data.digest}")
+        print(f"{shown(options.path)}: every file is as it was published; digest {data.digest}")
     return 0
 
 

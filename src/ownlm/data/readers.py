@@ -13,6 +13,7 @@ from ownlm.data.streams import Line, chunks, lines
 from ownlm.errors import ConfigError
 
 FIELDS = ("text", "content", "document", "body", "article", "story", "sentence", "raw_content")
+_BATCH = 32 << 20  # bytes of a parquet column held at a time
 _DIGITS = 4300  # longest integer in JSON that is read: longer ones take quadratic time
 
 
@@ -85,13 +86,19 @@ def read_parquet(file: BinaryIO, source: Source, config: DataConfig) -> Iterator
     pyarrow = _pyarrow()
     try:
         handle = pyarrow.PythonFile(file, mode="r")
-        schema = pyarrow.parquet.read_schema(handle)
+        metadata = pyarrow.parquet.read_metadata(handle)
+        schema = metadata.schema.to_arrow_schema()
         name = Column(config.text_field).choose(schema.names)
         if str(schema.field(name).type) not in ("string", "large_string"):
             raise Bad("not-a-string", f"column {name!r} holds {schema.field(name).type}, not text")
-        # Read as a dictionary, a value that is repeated a million times is held once.
-        table = pyarrow.parquet.ParquetFile(handle, read_dictionary=[name], buffer_size=1 << 20)
-        batches = table.iter_batches(_rows_at_once(table, name, config), columns=[name])
+        rows, repeated = _batching(metadata, name, config)
+        table = pyarrow.parquet.ParquetFile(
+            handle,
+            read_dictionary=[name] if repeated else None,
+            buffer_size=1 << 20,
+            pre_buffer=False,
+        )
+        batches = table.iter_batches(rows, columns=[name])
         cells = (cell for batch in batches for cell in batch.column(0))
         for number, cell in enumerate(cells, start=1):
             try:
@@ -198,17 +205,24 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def _rows_at_once(table: Any, name: str, config: DataConfig) -> int:
-    """Rows a batch so that it stays near 32 MB; Bad for columns that expand like a bomb."""
-    largest = 1
-    for group in map(table.metadata.row_group, range(table.metadata.num_row_groups)):
+def _batching(metadata: Any, name: str, config: DataConfig) -> tuple[int, bool]:
+    """Rows a batch so that it stays near 32 MB, and whether to read values as a dictionary.
+
+    A value that is written once and repeated a million times takes no room in the file. Small
+    columns are read as a dictionary then, which holds it once; of large ones few rows at a time,
+    since Arrow's dictionary holds all values of a row group. Bad for a column that is a bomb.
+    """
+    largest, repeated, size = 1, False, 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
         columns = map(group.column, range(group.num_columns))
         column = next(c for c in columns if c.path_in_schema == name)
-        small = max(column.total_compressed_size, 1 << 16)
-        if column.total_uncompressed_size > config.max_expansion * small:
+        full, small = column.total_uncompressed_size, max(column.total_compressed_size, 1 << 16)
+        if full > config.max_expansion * small:
             raise Bad("bomb", f"column {name!r} grows more than {config.max_expansion}-fold")
-        largest = max(largest, column.total_uncompressed_size // max(group.num_rows, 1))
-    return max(1, min(1024, (32 << 20) // largest))
+        largest = max(largest, full // max(group.num_rows, 1))
+        repeated, size = repeated or column.has_dictionary_page, max(size, full)
+    rows = max(1, min(1024, _BATCH // largest))
+    return (min(rows, 16), False) if repeated and size > 2 * _BATCH else (rows, repeated)
 
 
 def _value(cell: Any, longest: int) -> Any:
