@@ -42,6 +42,18 @@ class ModelConfig(Config):
     """Base of rotary wavelengths (families with rotary positions)."""
     window: int = Field(default=0, ge=0, le=16_777_216)
     """Tokens that layers with a sliding window see; 0: what the family usually has."""
+    experts: int = Field(default=0, ge=0, le=1_024)
+    """Feed-forward parts to choose from; 0: the family's number (mixtral, qwen3-moe)."""
+    experts_chosen: int = Field(default=0, ge=0, le=1_024)
+    """Experts that each token passes through; 0: the family's number."""
+
+    decoder_layers: int = Field(default=0, ge=0, le=1_000)
+    """Blocks of the decoder of an encoder-decoder; 0: as many as `layers`."""
+    head: str = ""
+    """What the model answers where a family has several heads, named as in Hugging Face class
+    names: ForMaskedLM, ForSequenceClassification, ...; empty: what it is pretrained with."""
+    labels: int = Field(default=2, ge=1, le=65_536)
+    """Classes of a classification head; 1: regression."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "ModelConfig":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ownlm.models.family import Architecture, Family
 from ownlm.nn.cache import Cache
 from ownlm.nn.embedding import Embedding
+from ownlm.nn.experts import imbalance
 from ownlm.nn.head import Head, Output
 from ownlm.nn.mask import first_span
 from ownlm.nn.stack import Memory, Stack
@@ -88,7 +89,11 @@ class SingleStack(Model):
         mask = numbers(mask)
         span = first_span(ids_BT, mask) if cache is None else cache.advance(ids_BT, mask)
         x_BTD = self.embed(ids_BT, span.positions, types)
-        return self.output(self.stack(x_BTD, span, cache), mask)
+        experts, routes = self.architecture.stack.experts, list[Tensor]()
+        output = self.output(self.stack(x_BTD, span, cache, routes=routes), mask)
+        if experts is None or not self.training:
+            return output
+        return output._replace(balance=experts.balance * imbalance(routes, experts.chosen, mask))
 
 
 class EncoderDecoder(Model):

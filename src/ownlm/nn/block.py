@@ -11,6 +11,7 @@ from ownlm.nn.attention import CrossAttention, SelfAttention
 from ownlm.nn.cache import LayerCache
 from ownlm.nn.config import StackConfig
 from ownlm.nn.dropout import Dropout
+from ownlm.nn.experts import Experts
 from ownlm.nn.feedforward import FeedForward
 from ownlm.nn.mask import Mask
 from ownlm.nn.norm import make_norm
@@ -59,6 +60,8 @@ class Context(NamedTuple):
     memory_BSD: Tensor | None = None
     """The encoder's output, for cross attention."""
     memory_mask: Mask | None = None
+    routes: list[Tensor] | None = None
+    """Where routers of experts write their probabilities, (B T, E) a layer."""
 
 
 class Block(nn.Module):
@@ -76,6 +79,21 @@ class Block(nn.Module):
         if self.cross is not None:
             x_BTD = self.cross(x_BTD, c.memory_mask, c.memory_BSD, c.cache)
         y_BTD: Tensor = self.ffn(x_BTD)
+        return y_BTD
+
+
+class ExpertBlock(Block):
+    """A block whose feed-forward part is a mixture of experts."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__(config)
+        assert config.experts is not None, "a stack without experts has plain blocks"
+        self.ffn = Sublayer(config, Experts(config, config.experts))
+
+    def forward(self, x_BTD: Tensor, c: Context) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        x_BTD = self.attn(x_BTD, c.mask, c.table, c.cache)
+        y_BTD: Tensor = self.ffn(x_BTD, c.routes)
         return y_BTD
 
 

@@ -15,11 +15,11 @@ Activation = Literal["relu", "gelu", "gelu_tanh", "silu", "tanh"]
 class RopeScaling:
     """How rotary frequencies are stretched beyond the length of pretraining."""
 
-    kind: Literal["linear", "llama3", "yarn"]
+    kind: Literal["linear", "llama3", "yarn", "longrope"]
     factor: float
     """New length divided by the original one."""
     original: int = 0
-    """Positions of pretraining (llama3, yarn)."""
+    """Positions of pretraining (llama3, yarn, longrope)."""
     low: float = 1.0
     """llama3: wavelengths above original / low are divided by the factor in full."""
     high: float = 4.0
@@ -29,9 +29,13 @@ class RopeScaling:
     slow: float = 1.0
     """yarn: dimensions that turn less often than this are divided by the factor in full."""
     amplitude: float = 1.0
-    """yarn: multiplies cosine and sine, which sharpens attention over long inputs."""
+    """yarn, longrope: multiplies cosine and sine, which sharpens attention over long inputs."""
     rounded: bool = True
     """yarn: border dimensions are rounded outwards to whole ones."""
+    short_factors: tuple[float, ...] = ()
+    """longrope: what divides each frequency while no position is beyond `original`."""
+    long_factors: tuple[float, ...] = ()
+    """longrope: and from then on. Keys cached before that point keep the short ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,19 @@ class LayerKind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpertsConfig:
+    """A mixture of experts in place of the feed-forward part (Shazeer et al. 2017)."""
+
+    count: int
+    chosen: int
+    """Experts that each token passes through."""
+    normalised: bool = True
+    """The shares of the chosen ones add up to one."""
+    balance: float = 0.0
+    """Weight of the balancing loss, in nats a token."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackConfig:
     """A stack of equal blocks: attention, perhaps cross attention, feed-forward."""
 
@@ -77,6 +94,8 @@ class StackConfig:
     act: Activation
     gated: bool
     """act(gate(x)) * up(x), as in GLU variants (Shazeer 2020, arXiv:2002.05202)."""
+    experts: ExpertsConfig | None = None
+    """Each expert is a feed-forward part of width `hidden`; None: there is one for all."""
     parallel: bool = False
     """Attention and feed-forward read the same input and are summed (GPT-J, GPT-NeoX)."""
     bias_qkv: bool = False

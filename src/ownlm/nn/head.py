@@ -28,6 +28,8 @@ class Output(NamedTuple):
     softcap: float = 0.0
     task: "Output | None" = None
     """What a second head says of the same hidden states (BERT's next sentence)."""
+    balance: Tensor | None = None
+    """In training, nats a token to add to the loss so that experts are used evenly."""
 
     @property
     def logits(self) -> Tensor:

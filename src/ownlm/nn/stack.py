@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ownlm.nn.block import Block, Context, ParallelBlock
+from ownlm.nn.block import Block, Context, ExpertBlock, ParallelBlock
 from ownlm.nn.cache import Cache
 from ownlm.nn.config import StackConfig
 from ownlm.nn.mask import Mask, MemoryMask, Span, distances
@@ -32,7 +32,7 @@ class Stack(nn.Module):
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
         c = self.config = config
-        kind = ParallelBlock if c.parallel else Block
+        kind = ExpertBlock if c.experts else ParallelBlock if c.parallel else Block
         self.blocks = nn.ModuleList(kind(c) for _ in range(c.layers))
         self.norm = nn.Identity() if c.norm_at == "post" else make_norm(c.norm, c.dim, c.norm_eps)
         self.relative = RelativeBias(c) if c.buckets else None
@@ -43,15 +43,20 @@ class Stack(nn.Module):
         span: Span,
         cache: Cache | None = None,
         memory: Memory | None = None,
+        routes: list[Tensor] | None = None,
     ) -> Tensor:
-        """(B, T, D) to (B, T, D); masks and rotary tables are made once a kind of layer."""
+        """(B, T, D) to (B, T, D); masks and rotary tables are made once a kind of layer.
+
+        Routers of experts add their probabilities to `routes`.
+        """
         masks, tables = self.masks(span), self.tables(span, x_BTD.dtype)
         hidden = memory.hidden if memory is not None else None
         memory_mask = MemoryMask(span, memory.segments) if memory is not None else None
         for layer, block in enumerate(self.blocks):
             kind = self.config.kind(layer)
             held = cache.layers[layer] if cache is not None else None
-            context = Context(masks[kind.window], tables.get(kind.rope), held, hidden, memory_mask)
+            table = tables.get(kind.rope)
+            context = Context(masks[kind.window], table, held, hidden, memory_mask, routes)
             x_BTD = block(x_BTD, context)
         y_BTD: Tensor = self.norm(x_BTD)
         return y_BTD

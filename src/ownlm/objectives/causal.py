@@ -34,4 +34,5 @@ class Causal:
         total, count = output.cross_entropy(batch["targets"], ignore=IGNORE)
         if output.balance is None:
             return Loss(total, count, {})
-        return Loss(total + output.balance * count, count, {"balance": output.balance.detach()})
+        balance = output.balance * count
+        return Loss(total + balance, count, {"balance": torch.stack((balance.detach(), count))})
