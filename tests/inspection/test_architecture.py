@@ -1,18 +1,20 @@
 """Counts and bytes of models, against published sizes and against what torch really keeps."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from ownlm.inspection.architecture import activations, describe
+from ownlm.inspection.architecture import _cached, activations, describe, sketch
 from ownlm.models.config import ModelConfig
-from ownlm.models.families import family_named, size_named
+from ownlm.models.families import SIZES, family_named, size_named
 from ownlm.models.hf_config import Reader
-from ownlm.models.load import count_parameters
+from ownlm.models.load import count_parameters, hf_values
 from ownlm.models.model import SingleStack
+from ownlm.nn.config import LayerKind
 
 
 def model(config: ModelConfig, device: str = "meta") -> SingleStack:
@@ -101,3 +103,20 @@ def test_numbers_are_plain_json() -> None:
     values = json.loads(json.dumps(describe(model(tiny())).as_dict()))
     assert values["memory"]["bf16"]["training"] > values["memory"]["bf16"]["weights"]
     assert values["tree"]["parts"]
+
+
+def test_a_window_bounds_the_cache_and_an_encoder_has_none() -> None:
+    wide = model(tiny("llama"))
+    kinds = (replace(wide.architecture.stack.kinds[0], window=256), LayerKind())
+    stack = replace(wide.architecture.stack, kinds=kinds, layers=2)
+    both = 2 * stack.kv_heads * stack.head_dim
+    assert _cached(stack, 1024) == both * (256 + 1024)
+    assert _cached(replace(stack, cross=True), 1024) == both * (256 + 1024 + 2 * 1024)
+    assert _cached(replace(stack, causal=False), 1024) == 0
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_named_size_can_be_described(name: str) -> None:
+    found = describe(sketch(hf_values(SIZES[name])))
+    assert found.parameters == found.tree.parameters > 0
+    assert found.memory["bf16"].activations > 0

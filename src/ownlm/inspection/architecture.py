@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ownlm.models.families import family_of
 from ownlm.models.hf_config import Reader
 from ownlm.models.load import count_parameters
-from ownlm.models.model import SingleStack
+from ownlm.models.model import EncoderDecoder, Model, make_model
+from ownlm.nn.config import StackConfig
 
 WIDTHS = {"fp32": 4, "bf16": 2}
 """Bytes a number."""
@@ -84,7 +85,7 @@ class Description:
         return values
 
 
-def describe(model: SingleStack) -> Description:
+def describe(model: Model) -> Description:
     """Everything that can be told without running the model on real numbers."""
     stack = model.architecture.stack
     parameters = count_parameters(model)
@@ -105,14 +106,14 @@ def describe(model: SingleStack) -> Description:
     )
 
 
-def sketch(values: Mapping[str, Any], where: str = "config.json") -> SingleStack:
+def sketch(values: Mapping[str, Any], where: str = "config.json") -> Model:
     """The model that a config.json describes, without storage; it can be described, not run.
 
     Raises CheckpointError that names the key which cannot be understood.
     """
     family = family_of(dict(values), where)
     with torch.device("meta"):
-        return SingleStack(family.from_hf(Reader(values, where)), family, dict(values))
+        return make_model(family.from_hf(Reader(values, where)), family, dict(values))
 
 
 def tree(module: nn.Module, name: str) -> Part:
@@ -157,20 +158,32 @@ def _same(one: Part, other: Part) -> bool:
     return (one.kind, one.shapes, one.parts) == (other.kind, other.shapes, other.parts)
 
 
-def _memory(model: SingleStack, parameters: int, precision: str) -> Memory:
+def _memory(model: Model, parameters: int, precision: str) -> Memory:
     """The table of `training.precision` in bytes; AdamW keeps two moments in float32."""
     width, split = WIDTHS[precision], precision != "fp32"
-    stack = model.architecture.stack
     return Memory(
         weights=width * parameters,
-        cache_1k=2 * 1024 * stack.layers * stack.kv_heads * stack.head_dim * width,
+        cache_1k=width * _cached(model.architecture.stack, 1024),
         gradients=(width + 4 * split) * parameters,
         optimizer=(8 + 4 * split) * parameters,
         activations=width * activations(model) + 4 * model.context * model.vocab,
     )
 
 
-def activations(model: SingleStack) -> int:
+def _cached(stack: StackConfig, tokens: int) -> int:
+    """Numbers that generation keeps of so many tokens: keys and values of what a layer sees.
+
+    An encoder cannot generate and keeps none; a decoder that reads one keeps as many of it.
+    """
+    if not stack.causal:
+        return 0
+    windows = (stack.kind(layer).window or tokens for layer in range(stack.layers))
+    seen = sum(min(tokens, window) for window in windows)
+    read = tokens * stack.layers if stack.cross else 0
+    return 2 * (seen + read) * stack.kv_heads * stack.head_dim
+
+
+def activations(model: Model) -> int:
     """Numbers that pass between modules for one sequence of full context, each counted once.
 
     That is nearly what the backward pass keeps with a fused attention; logits not included.
@@ -191,7 +204,8 @@ def activations(model: SingleStack) -> int:
         if not list(module.children()) and not isinstance(module, nn.Dropout | nn.Identity)
     ]
     with torch.no_grad():
-        bare(torch.zeros(1, model.context, dtype=torch.long, device="meta"))
+        ids = torch.zeros(1, model.context, dtype=torch.long, device="meta")
+        bare(ids, ids) if isinstance(bare, EncoderDecoder) else bare(ids)
     for hook in hooks:
         hook.remove()
     return sum(sizes.values())
