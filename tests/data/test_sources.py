@@ -82,6 +82,9 @@ def test_links_inside_the_corpus_add_nothing_that_is_read_anyway(write, skim):
     os.symlink("a.txt", root / "latest.txt")
     os.symlink("blobs", root / "data")
     os.symlink("blobs/1f3a", root / "named.txt")
+    os.symlink("blobs/1f3a", root / "unnamed")
+    os.symlink("/etc/hostname", root / "outside-but-not-text")
+    os.symlink("nowhere", root / "nowhere.png")
     documents, report = skim(root)
     assert [(d.path, d.text) for d in documents] == [("a.txt", "text"), ("named.txt", "blob")]
     assert report.bad == 0

@@ -70,6 +70,8 @@ class Corpus:
         if self._report is None:
             self.scan()
         for source in self._found.sources:
+            if source.refused:
+                continue
             try:
                 for item in self._read(source):
                     if isinstance(item, Document) and item.text:
@@ -111,8 +113,6 @@ class Corpus:
 
     def _read(self, source: Source) -> Iterator[Document | Fault]:
         """The pieces of one file; Bad when the file as a whole cannot be read on."""
-        if source.refused:
-            return
         try:
             yield from (
                 self._read_text(source) if source.kind in TEXT_KINDS else self._read_rows(source)
@@ -200,10 +200,8 @@ def _judge(report: CorpusReport, base: str, config: DataConfig) -> None:
             next_command="mend them, or allow more: --data.max-bad-fraction",
         )
     if not report.documents:
-        first_fault = f", the first: {faults[0][1].where}: {faults[0][1].reason}" if faults else ""
         raise DataError(
-            f"no text: {report.empty:,} empty files or rows, {report.bad:,} bad{first_fault}",
-            where=place,
+            f"no text: {report.empty:,} empty files or rows, {report.bad:,} bad", where=place
         )
 
 

@@ -4,7 +4,7 @@ The order is a pure function of (seed, index). Nothing is shuffled in memory and
 replayed: a run that resumes at step 1,000 asks for batch 1,000.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple, Self, overload
@@ -108,9 +108,6 @@ class Examples(Sequence[Example]):
         if isinstance(index, slice):
             return Examples(self.tokens[index], documents, self.sample_ids[index])
         return Example(self.tokens[index], documents)
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self[index] for index in range(len(self)))
 
 
 class Loader:

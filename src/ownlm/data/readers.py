@@ -3,7 +3,7 @@
 import csv
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from ownlm.data.config import DataConfig
@@ -30,14 +30,13 @@ class Column:
     def __init__(self, asked: str) -> None:
         self.name = asked
 
-    def choose(self, names: Iterable[str]) -> str:
+    def choose(self, names: Collection[str]) -> str:
         """The field to read from a row that has `names`; Bad lists them when there is none."""
-        present = list(names)
-        self.name = self.name or next((name for name in FIELDS if name in present), "")
-        if self.name in present:
+        self.name = self.name or next((name for name in FIELDS if name in names), "")
+        if self.name in names:
             return self.name
         wanted = repr(self.name) if self.name else "of text"
-        listed = ", ".join(map(repr, present[:8])) or "nothing"
+        listed = ", ".join(map(repr, list(names)[:8])) or "nothing"
         raise Bad("missing-field", f"no field {wanted} among {listed}; see --data.text-field")
 
 

@@ -138,11 +138,14 @@ def _admit(found: Found, root: Path, path: str, relative: str) -> None:
     """Add one path to what was found: as a source, as a fault, or as ignored."""
     kind, ending = kind_of(relative), os.path.splitext(relative)[1].lower()
     link = os.path.islink(path)
-    if kind or (link and (os.path.isdir(path) or not ending)):
+    dangling = link and not ending and not os.path.exists(path)
+    if kind or dangling or (link and os.path.isdir(path)):
         try:
             state = os.stat(path)
-            if not link or (path := _follow(root, path, stat.S_ISDIR(state.st_mode))):
-                found.sources.append(source(path, relative, kind or ("", ""), state))
+            if link:
+                path = _follow(root, path, stat.S_ISDIR(state.st_mode))
+            if kind and path:
+                found.sources.append(source(path, relative, kind, state))
                 return
         except OSError as error:
             fault = Bad("link" if link else "unreadable", _link_trouble(error))

@@ -58,11 +58,12 @@ def text(parts: Iterator[bytes], longest: int) -> Iterator[str]:
         line, run = line + len(sizes) - 1, sizes[-1]
         held = decoder.getstate()[0]
         try:
-            yield decoder.decode(chunk)
+            decoded = decoder.decode(chunk)
         except UnicodeDecodeError as error:
             start = done + len(part) - len(chunk) - len(held)
             raise _undecodable(held + chunk, error.start, start) from None
         done += len(part)
+        yield decoded
     if held := decoder.getstate()[0]:
         reason = "ends inside a UTF-8 character: cut off, or in another encoding"
         raise Bad("encoding", reason, done - len(held))
