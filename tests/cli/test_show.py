@@ -55,7 +55,7 @@ def test_weights_are_not_needed(folder: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_an_unknown_name_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "gpt2-125m"]) == 4
+    assert main(["show", "gpt2-124n"]) == 4
     assert "nearest is gpt2-124m" in capsys.readouterr().err
 
 

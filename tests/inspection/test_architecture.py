@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ownlm.inspection.architecture import _cached, activations, describe, sketch
 from ownlm.models.config import ModelConfig
-from ownlm.models.families import SIZES, family_named, size_named
+from ownlm.models.families import FAMILIES, family_named, size_named
 from ownlm.models.hf_config import Reader
 from ownlm.models.load import count_parameters, hf_values
 from ownlm.models.model import SingleStack
@@ -115,8 +115,15 @@ def test_a_window_bounds_the_cache_and_an_encoder_has_none() -> None:
     assert _cached(replace(stack, causal=False), 1024) == 0
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_every_named_size_can_be_described(name: str) -> None:
-    found = describe(sketch(hf_values(SIZES[name])))
+SMALLEST_OF_FAMILY = {
+    family.name: min(family.sizes.values(), key=lambda size: size.layers * size.dim**2)
+    for family in FAMILIES.values()
+    if family.sizes
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST_OF_FAMILY)
+def test_every_family_can_be_described(name: str) -> None:
+    found = describe(sketch(hf_values(SMALLEST_OF_FAMILY[name])))
     assert found.parameters == found.tree.parameters > 0
     assert found.memory["bf16"].activations > 0

@@ -5,7 +5,7 @@ looked at on any machine.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -188,7 +188,7 @@ def activations(model: Model) -> int:
 
     That is nearly what the backward pass keeps with a fused attention; logits not included.
     """
-    bare = sketch(model.config)
+    bare = _without_experts(model)
     sizes: dict[int, int] = {}
     kept: list[Tensor] = []  # alive until the end, so that no storage address comes twice
 
@@ -209,3 +209,14 @@ def activations(model: Model) -> int:
     for hook in hooks:
         hook.remove()
     return sum(sizes.values())
+
+
+def _without_experts(model: Model) -> Model:
+    """A copy without storage; the experts that a token passes through are one wide part."""
+    architecture, stack = model.architecture, model.architecture.stack
+    if stack.experts is not None:
+        hidden = stack.hidden * stack.experts.chosen
+        stack = replace(stack, experts=None, gated=True, hidden=hidden)
+        architecture = replace(architecture, stack=stack)
+    with torch.device("meta"):
+        return make_model(architecture, model.family, model.config)
