@@ -11,8 +11,9 @@ import pytest
 
 from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.sample import PIECE, sample
 from ownlm.tokenization.tokenizer import MARKER
-from ownlm.tokenization.train import PIECE, sample, train_tokenizer
+from ownlm.tokenization.train import train_tokenizer
 
 from .conftest import CHINESE, ENGLISH, KINDS, TEXT, trained
 
@@ -89,6 +90,18 @@ def test_too_small_is_refused_before_anything_is_read() -> None:
 def test_no_text_is_refused(kind: str) -> None:
     with pytest.raises(DataError, match="no text to train a tokenizer on"):
         train_tokenizer(["", ""], config(kind=kind))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
+def test_half_a_surrogate_pair_in_the_text_is_refused(kind: str) -> None:
+    with pytest.raises(DataError, match="text 1, character 1: half of a surrogate pair"):
+        train_tokenizer(["fine", "a\ud800"], config(kind=kind))
+
+
+@pytest.mark.parametrize("size", [0, -1, 10**9])
+def test_sizes_without_sense_are_refused(size: int) -> None:
+    with pytest.raises(ConfigError, match="vocab_size"):
+        config(vocab_size=size)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,8 @@
 """What a user sets about the tokenizer."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import pydantic
 
 from ownlm.config import Config
 
@@ -14,15 +16,16 @@ class TokenizerConfig(Config):
     """bpe (GPT, LLaMA), wordpiece (BERT), unigram (T5, XLNet), byte or char (learn nothing).
     All but wordpiece give back every text exactly."""
 
-    vocab_size: int = 4096
+    vocab_size: Annotated[int, pydantic.Field(ge=1, le=1 << 20)] = 4096
     """Ids at most, control tokens included. byte always has 256 and the control tokens."""
 
     path: str = ""
     """An existing tokenizer.json or the folder that holds one; nothing is trained then."""
 
-    sample_bytes: int = 16 * MIB
+    sample_bytes: Annotated[int, pydantic.Field(ge=1)] = 16 * MIB
     """Bytes of text used for training at most, drawn evenly from all of it. Training holds about
-    6 bytes of memory per byte of English and 100 per byte of Chinese (few of its words repeat)."""
+    6 bytes of memory per byte of English and 100 per byte of Chinese (few of its words repeat).
+    unigram takes 4 MiB at most, since it learns slowly; byte needs none."""
 
     lowercase: bool = False
     """Fold capitals before anything else. Decoding then gives lower case."""

@@ -125,7 +125,7 @@ class Tokenizer:
         files.write_json(folder / SETTINGS_FILE, self.settings)
 
     def _run(self, texts: Sequence[str]) -> list[list[int]]:
-        with _refusals(texts):
+        with refusals(texts):
             encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
@@ -134,7 +134,7 @@ class Tokenizer:
         follows, so they are left to the next one, which starts where they start."""
         ids, start = [], 0
         while len(text) - start > WINDOW:
-            with _refusals([text]):
+            with refusals([text]):
                 window = self._inner.encode(text[start : start + WINDOW], add_special_tokens=False)
             tokens, characters = _settled(window, WINDOW - 2 * WORD_LIMIT)
             ids += window.ids[:tokens]
@@ -187,7 +187,7 @@ def _encoder(
     unmarked = any(is_control(entry) and not entry["special"] for entry in added)
     if unmarked or learned & controls.keys():
         text = json.dumps(_without_controls(spec, controls), ensure_ascii=False)
-    with _refusals():
+    with refusals():
         inner = tokenizers.Tokenizer.from_str(text)
     inner.encode_special_tokens = True
     inner.no_padding()
@@ -231,9 +231,9 @@ def _settled(window: "tokenizers.Encoding", limit: int) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _refusals(texts: Sequence[str] = ()) -> Iterator[None]:
-    """Turn what the library raises into a DataError: plain Exceptions, and panics, which are
-    BaseExceptions so that nobody catches them by chance."""
+def refusals(texts: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what the library raises over `texts` into a DataError: plain Exceptions, and panics,
+    which are BaseExceptions so that nobody catches them by chance."""
     try:
         yield
     except BaseException as error:

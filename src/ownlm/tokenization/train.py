@@ -6,7 +6,6 @@ the number of threads, and control tokens that no text can spell.
 """
 
 import json
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,14 +18,11 @@ from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization import words
 from ownlm.tokenization.config import MIB, TokenizerConfig
 from ownlm.tokenization.load import load_tokenizer
-from ownlm.tokenization.tokenizer import MARKER, Tokenizer
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, bytes done, bytes in all); 0 in all while that is unknown."""
+from ownlm.tokenization.sample import Progress, quiet, sample
+from ownlm.tokenization.tokenizer import MARKER, Tokenizer, refusals
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-PIECE = 1 << 14  # characters; what sampling takes or leaves, and what training sees at once
 UNIGRAM_BYTES = 4 * MIB  # its training costs about 10 s a MiB
 _ALPHABET_SHARE = 0.75  # of a WordPiece vocabulary may go to single characters
 
@@ -44,7 +40,7 @@ def train_tokenizer(
         return load_tokenizer(Path(config.path))
     controls = control_names(config)
     room = _room(config, len(controls))
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or quiet
     pieces = [] if config.kind == "byte" else _sample(texts, config, tell)
     inner = _TRAINERS[config.kind](_Source(pieces, tell), room, config)
     return _finish(inner, config, controls)
@@ -62,31 +58,6 @@ def control_names(config: TokenizerConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *config.controls)))
 
 
-def sample(
-    texts: Iterable[str], limit: int, tell: Progress = lambda stage, done, total: None
-) -> list[str]:
-    """At most `limit` bytes in pieces of PIECE characters, each as likely as any other.
-
-    Every piece draws a number; whenever the sample outgrows `limit`, the bound that numbers must
-    stay under is lowered and what is above goes. The draw is seeded: equal texts in equal order
-    give an equal sample.
-    """
-    draw, bound, seen, size = random.Random(0), 1.0, 0, 0
-    kept: list[tuple[float, str, int]] = []
-    for piece in _cut(texts):
-        number, length = draw.random(), len(piece.encode("utf-8", "replace"))
-        seen += length
-        if number < bound:
-            kept.append((number, piece, length))
-            size += length
-        while size > limit and len(kept) > 1:
-            bound *= 0.75
-            kept = [entry for entry in kept if entry[0] < bound] or kept[:1]
-            size = sum(entry[2] for entry in kept)
-        tell("reading text", seen, 0)
-    return [piece for _, piece, _ in kept]
-
-
 def _sample(texts: Iterable[str], config: TokenizerConfig, tell: Progress) -> list[str]:
     limit = config.sample_bytes
     if config.kind == "unigram":
@@ -97,16 +68,8 @@ def _sample(texts: Iterable[str], config: TokenizerConfig, tell: Progress) -> li
     return pieces
 
 
-def _cut(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        for start in range(0, len(text), PIECE):
-            yield text[start : start + PIECE]
-
-
 def _room(config: TokenizerConfig, controls: int) -> int:
     """Ids left for the model's own vocabulary."""
-    if config.sample_bytes < 1:
-        raise ConfigError("must be at least 1", where="tokenizer.sample_bytes")
     least = 256 + controls
     if config.vocab_size < least and config.kind != "byte":
         raise ConfigError(
@@ -125,7 +88,8 @@ class _Source:
         self._bytes = sum(len(piece.encode("utf-8", "replace")) for piece in pieces)
 
     def train(self, inner: "tokenizers.Tokenizer", trainer: Any) -> None:
-        inner.train_from_iterator(self._pieces(), trainer)
+        with refusals(self.pieces):
+            inner.train_from_iterator(self._pieces(), trainer)
 
     def _pieces(self) -> Iterator[str]:
         done = 0
