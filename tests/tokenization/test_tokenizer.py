@@ -222,10 +222,13 @@ def test_windows_give_the_same_ids_on_real_text(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", ["a", " ", "中", "\n "])
-def test_ten_megabytes_of_one_character(exact: Tokenizer, unit: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [("bpe", "a"), ("bpe", " "), ("bpe", "中"), ("unigram", "\n "), ("byte", "a"), ("char", "中")],
+)
+def test_ten_megabytes_of_one_character(kind: str, unit: str) -> None:
     """Ten times the text takes about ten times as long; 60 would still be far from quadratic."""
-    seconds = []
+    exact, seconds = trained(kind), []
     for size in (1_000_000, 10_000_000):
         text = unit * (size // len(unit.encode()))
         began = time.perf_counter()
