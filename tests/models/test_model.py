@@ -96,8 +96,12 @@ def test_untied_head_has_its_own_matrix(config: ModelConfig) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_table_names_every_tensor_once(name: str, bias: bool, tied: bool) -> None:
-    model = build_model(GPT.with_values({"family": name, "bias": bias, "tied": tied}), seed=1)
-    items = plan(model, model.family.names(model.architecture), 2)
+    try:
+        model = build_model(GPT.with_values({"family": name, "bias": bias, "tied": tied}), seed=1)
+    except ConfigError:  # families that leave no choice of biases
+        assert bias
+        return
+    items = plan(model, model.family.names(model.architecture))
     theirs = [piece.theirs for item in items for piece in item.pieces]
     assert len(theirs) == len(set(theirs))
 

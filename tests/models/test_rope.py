@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+import torch
 
 from ownlm.errors import CheckpointError
 from ownlm.models.hf_config import Reader
 from ownlm.models.rope import read_rope
 from ownlm.nn.config import RopeConfig, RopeScaling
+from ownlm.nn.position import rope_frequencies
 
 
 def read(**values: Any) -> RopeConfig:
@@ -33,6 +35,23 @@ def test_yarn_follows_from_its_lengths() -> None:
     assert read(rope_parameters=given | {"attention_factor": 1.0}).scaling != scaling
 
 
+LONG = {
+    "rope_type": "longrope", "original_max_position_embeddings": 250,
+    "short_factor": [1.0, 1.5], "long_factor": [2, 8],
+}  # fmt: skip
+
+
+def test_longrope_changes_factors_where_positions_pass_the_original_length() -> None:
+    rope = read(rope_parameters=LONG)
+    assert rope.scaling is not None
+    assert rope.scaling.factor == 4
+    assert rope.scaling.amplitude == pytest.approx(1.1185141)  # sqrt(1 + ln 4 / ln 250)
+    near, far = (rope_frequencies(rope, 4, torch.arange(length)) for length in (250, 251))
+    assert near.tolist() == pytest.approx([1.0, 0.01 / 1.5])
+    assert far.tolist() == pytest.approx([0.5, 0.01 / 8])
+    assert read(rope_scaling=LONG | {"type": "su"} | {"rope_type": "su"}).scaling is not None
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -46,6 +65,8 @@ def test_yarn_follows_from_its_lengths() -> None:
         ({"rope_theta": -1}, "rope_theta"),
         ({"rope_scaling": "linear"}, "rope_scaling: expected an object"),
         ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "original_max_position"),
+        ({"rope_parameters": LONG | {"long_factor": 8}}, "long_factor: expected a list"),
+        ({"rope_parameters": LONG | {"short_factor": [1, 0]}}, "short_factor: expected 1e-06"),
     ],
 )
 def test_what_cannot_be_read_is_named(values: dict[str, Any], words: str) -> None:

@@ -43,6 +43,51 @@ LLAMA3 = _rope(
 )
 YARN = _rope("yarn", factor=4.0, original_max_position_embeddings=85)
 
+FAR: dict[str, Any] = {"rope_type": "default", "rope_theta": 10_100.0}
+SLIDING = {"use_sliding_window": True, "sliding_window": 48, "max_window_layers": 1}
+WIDE = {"head_dim": 12}
+SMOLLM3 = {"num_hidden_layers": 4, "pad_token_id": 0}
+GEMMA2 = {
+    "query_pre_attn_scalar": 20,
+    "sliding_window": 48,
+    "attn_logit_softcapping": 2.0,
+    "final_logit_softcapping": 30.0,
+}
+
+
+def _near(factor: float) -> dict[str, Any]:
+    return {"rope_type": "linear", "rope_theta": 10_000.0, "factor": factor}
+
+
+GEMMA3 = {
+    "query_pre_attn_scalar": 20,
+    "sliding_window": 48,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "rope_parameters": {"full_attention": _near(8.0), "sliding_attention": _near(1.0)},
+}
+
+
+NEOX = SMALL | {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 340,
+}
+PHI3 = LLAMA | {"pad_token_id": 0, "sliding_window": 48}
+MIXTRAL = {"num_local_experts": 5, "num_experts_per_tok": 2}
+QWEN3_MOE = {"num_experts": 5, "num_experts_per_tok": 3, "moe_intermediate_size": 20}
+
+
+def _longrope(original: int, longest: int, pairs: int = 4) -> dict[str, Any]:
+    short, long = ([1.0 + step * pair for pair in range(pairs)] for step in (0.1, 0.7))
+    lengths = {
+        "original_max_position_embeddings": original,
+        "max_position_embeddings": longest,
+        "sliding_window": None,
+    }
+    return lengths | _rope("longrope", short_factor=short, long_factor=long)
+
 
 class Case(NamedTuple):
     """A reference model, and options of its config.json that must be noticed when changed."""
@@ -78,20 +123,118 @@ DECODERS: dict[str, Case] = {
     "llama-yarn": Case("LlamaForCausalLM", LLAMA | YARN, _rope_with(YARN, beta_slow=1.5)),
     "mistral": Case("MistralForCausalLM", LLAMA | {"sliding_window": 48}, {"sliding_window": 49}),
     "mistral-no-window": Case("MistralForCausalLM", LLAMA | {"sliding_window": None}),
+    "qwen2": Case("Qwen2ForCausalLM", LLAMA, {"rms_norm_eps": 0.01, "rope_parameters": FAR}),
+    "qwen2-upper-layers-slide": Case(
+        "Qwen2ForCausalLM", LLAMA | SLIDING, {"max_window_layers": 2, "sliding_window": 49}
+    ),
+    "qwen3": Case("Qwen3ForCausalLM", LLAMA | WIDE, {"rms_norm_eps": 0.01}),
+    "qwen3-upper-layers-slide-tied": Case(
+        "Qwen3ForCausalLM",
+        LLAMA | WIDE | SLIDING | {"tie_word_embeddings": True, "attention_bias": True},
+        {"max_window_layers": 0},
+    ),
+    "olmo2": Case("Olmo2ForCausalLM", LLAMA, {"rms_norm_eps": 0.01, "rope_parameters": FAR}),
+    "smollm3": Case(
+        "SmolLM3ForCausalLM",
+        LLAMA | SMOLLM3,
+        {"no_rope_layers": [1, 1, 1, 1], "rope_parameters": FAR},
+    ),
+    "smollm3-slides": Case(
+        "SmolLM3ForCausalLM",
+        LLAMA | SMOLLM3 | {"use_sliding_window": True, "sliding_window": 48},
+        {"sliding_window": 49},
+    ),
 }
-CASES: dict[str, Case] = {**DECODERS}
+ENCODER = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 340,
+    "num_labels": 3,
+}
+DISTIL = {"vocab_size": 97, "dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4,
+          "max_position_embeddings": 340, "num_labels": 3}  # fmt: skip
+MODERN = ENCODER | {"local_attention": 48} | dict.fromkeys(
+    ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1
+)  # fmt: skip
+CLASSIFIERS = ("SequenceClassification", "TokenClassification", "QuestionAnswering",
+               "MultipleChoice")  # fmt: skip
+
+
+def _forms(stem: str, values: dict[str, Any], *heads: str) -> dict[str, Case]:
+    """One row a head: ForMaskedLM, Model, and the classifiers that all encoders have."""
+    forms = ["ForMaskedLM", "Model", *(f"For{head}" for head in (*CLASSIFIERS, *heads))]
+    return {f"{stem}{form}": Case(stem + form, values) for form in forms}
+
+
+ENCODERS: dict[str, Case] = {
+    **_forms("Bert", ENCODER, "PreTraining", "NextSentencePrediction"),
+    **_forms("Roberta", ENCODER),
+    **_forms("ModernBert", MODERN),
+    **_forms("DistilBert", DISTIL),
+    **_forms("Electra", ENCODER | {"embedding_size": 16}, "PreTraining"),
+    "modernbert-mean-biases": Case(
+        "ModernBertForSequenceClassification",
+        MODERN | {"classifier_pooling": "mean", "norm_bias": True, "classifier_bias": True,
+                  "attention_bias": True, "mlp_bias": True},
+        {"classifier_pooling": "cls"},
+    ),
+    "electra-wide": Case("ElectraForMaskedLM", ENCODER | {"embedding_size": 32}),
+    # One perturbed control a family.
+    "bert": Case("BertForMaskedLM", ENCODER,
+                 {"layer_norm_eps": 0.01, "hidden_act": "gelu_new", "num_attention_heads": 8}),
+    "roberta": Case("RobertaForMaskedLM", ENCODER, {"pad_token_id": 0}),
+    "modernbert": Case("ModernBertForMaskedLM", MODERN,
+                       {"local_attention": 50, "norm_eps": 0.01, "layer_types": None}),
+    "distilbert": Case("DistilBertForMaskedLM", DISTIL, {"activation": "relu", "n_heads": 8}),
+    "electra": Case("ElectraForMaskedLM", ENCODER | {"embedding_size": 16},
+                    {"num_attention_heads": 8}),
+}  # fmt: skip
+T5 = {
+    "vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
+    "num_decoder_layers": 3, "num_labels": 3,
+}  # fmt: skip
+GATED = T5 | {"feed_forward_proj": "gated-gelu"}
+BART = {
+    "vocab_size": 97, "d_model": 32, "max_position_embeddings": 340, "num_labels": 3,
+    "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 48,
+    "decoder_layers": 3, "decoder_attention_heads": 8, "decoder_ffn_dim": 40,
+}  # fmt: skip
+MARIAN = BART | {
+    "activation_function": "relu", "scale_embedding": True, "decoder_vocab_size": 97,
+    "pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": 2,
+}  # fmt: skip
+PAIRS: dict[str, Case] = {
+    "t5": Case("T5ForConditionalGeneration", T5,
+               {"relative_attention_max_distance": 140, "layer_norm_epsilon": 0.1}),
+    "t5-v1.1": Case("T5ForConditionalGeneration", GATED | {"tie_word_embeddings": False},
+                    {"feed_forward_proj": "gated-silu"}),
+    "t5-model": Case("T5Model", T5),
+    "t5-sequence": Case("T5ForSequenceClassification", T5 | {"eos_token_id": 2}),
+    "t5-span": Case("T5ForQuestionAnswering", T5),
+    "mt5": Case("MT5ForConditionalGeneration", GATED, {"relative_attention_max_distance": 140}),
+    "bart": Case("BartForConditionalGeneration", BART, {"scale_embedding": True}),
+    "bart-model": Case("BartModel", BART),
+    "bart-sequence": Case("BartForSequenceClassification", BART),
+    "bart-span": Case("BartForQuestionAnswering", BART),
+    "marian": Case("MarianMTModel", MARIAN, {"scale_embedding": False}),
+}  # fmt: skip
+CASES: dict[str, Case] = {**DECODERS, **ENCODERS, **PAIRS}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`decoder` runs over all rows of DECODERS, `decoder, wrong` over what must be noticed."""
-    names = metafunc.fixturenames
-    if "decoder" in names and "wrong" in names:
-        rows = [(name, {k: v}) for name, case in DECODERS.items() for k, v in case.wrong.items()]
-        metafunc.parametrize(
-            ("decoder", "wrong"), rows, ids=[f"{n}-{next(iter(w))}" for n, w in rows]
-        )
-    elif "decoder" in names:
-        metafunc.parametrize("decoder", DECODERS)
+    for kind, cases in {"decoder": DECODERS, "encoder": ENCODERS, "pair": PAIRS}.items():
+        names = metafunc.fixturenames
+        if kind in names and "wrong" in names:
+            rows = [(name, {k: v}) for name, case in cases.items() for k, v in case.wrong.items()]
+            metafunc.parametrize(
+                (kind, "wrong"), rows, ids=[f"{n}-{next(iter(w))}" for n, w in rows]
+            )
+        elif kind in names:
+            metafunc.parametrize(kind, cases)
 
 
 def reference(name: str) -> Any:
@@ -101,9 +244,10 @@ def reference(name: str) -> Any:
     config = made.config_class(**case.values)
     torch.manual_seed(sum(name.encode()))
     model = made(config)
+    around = 0.0 if "Gemma" in case.model else 1.0  # Gemma stores norms around zero
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.2)
+            parameter.normal_(around if parameter.ndim == 1 else 0.0, 0.2)
     return model.eval()
 
 

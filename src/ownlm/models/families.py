@@ -9,6 +9,9 @@ from ownlm.models.family import Family
 from ownlm.models.gpt import GPT2
 from ownlm.models.llama import LLAMA
 from ownlm.models.mistral import MISTRAL
+from ownlm.models.olmo import OLMO2
+from ownlm.models.qwen import QWEN2, QWEN3
+from ownlm.models.smollm import SMOLLM3
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -16,6 +19,10 @@ FAMILIES: dict[str, Family] = {
         GPT2,
         LLAMA,
         MISTRAL,
+        QWEN2,
+        QWEN3,
+        OLMO2,
+        SMOLLM3,
     )
 }
 

@@ -28,7 +28,12 @@ SIZES = {
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-2; without biases it says so under `ownlm`."""
-    refuse(c, "window")
+    refuse(c, "window", "kv_heads", "head_dim", "experts")
+    return plain_to_hf(c)
+
+
+def plain_to_hf(c: ModelConfig) -> dict[str, Any]:
+    """The keys of a GPT-2 config.json."""
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -51,8 +56,8 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     }
 
 
-def from_hf(h: Reader) -> Architecture:
-    """The architecture of a GPT-2 config.json."""
+def from_hf(h: Reader, head_dim: int = 0) -> Architecture:
+    """The architecture of a GPT-2 config.json; `head_dim` 0 is width / heads."""
     h.require({
         "add_cross_attention": (False,),
         "scale_attn_by_inverse_layer_idx": (False,),
@@ -60,10 +65,9 @@ def from_hf(h: Reader) -> Architecture:
     vocab, dim = h.integer("vocab_size", "vocabulary", 50_257), h.integer("n_embd", "width", 768)
     context, eps = h.integer("n_positions", "positions", 1024), _eps(h)
     heads, bias = h.integer("n_head", "heads", 12), h.section("ownlm").flag("bias", True)
-    if dim % heads:
+    if dim % heads and not head_dim:
         raise h.fault("n_head", f"n_embd {dim} is not a multiple of {heads}")
     drop = {key: h.number(key, 0, 1, 0.1) for key in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
-    head_dim = dim // heads
     return Architecture(
         embed=EmbedConfig(
             vocab=vocab, dim=dim, positions="learned", max_len=context, dropout=drop["embd_pdrop"]
@@ -73,7 +77,7 @@ def from_hf(h: Reader) -> Architecture:
             dim=dim,
             heads=heads,
             kv_heads=heads,
-            head_dim=head_dim,
+            head_dim=head_dim or dim // heads,
             hidden=h.integer("n_inner", "width", 4 * dim),
             causal=True,
             norm="layer" if bias else "layer_no_bias",

@@ -44,9 +44,13 @@ SIZES = {
 }
 
 
+MIXTURE = ("experts", "experts_chosen")
+"""Choices that only mixtures of experts have."""
+
+
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new LLaMA."""
-    refuse(c, "window")
+    refuse(c, "window", *MIXTURE)
     return _to_hf(c)
 
 
@@ -54,7 +58,7 @@ def relative_to_hf(
     c: ModelConfig, model_type: str, architecture: str, **changes: Any
 ) -> dict[str, Any]:
     """config.json of a relative of LLaMA that leaves no choice about biases."""
-    refuse(c, "bias")
+    refuse(c, "bias", *(() if "num_experts_per_tok" in changes else MIXTURE))
     values = {k: v for k, v in _to_hf(c).items() if k not in ("attention_bias", "mlp_bias")}
     return values | {"architectures": [architecture], "model_type": model_type} | changes
 
@@ -105,8 +109,7 @@ def from_hf(
     tied: bool = False,
     theta: float = 10_000.0,
     eps: float = 1e-6,
-    act: str = "silu",
-    act_key: str = "hidden_act",
+    head_dim: int = 0,
 ) -> Architecture:
     """The architecture of a LLaMA config.json; relatives differ in what an absent key means."""
     h.require({"pretraining_tp": (1,)})
@@ -117,9 +120,9 @@ def from_hf(
     kv_heads = h.integer("num_key_value_heads", "heads", heads)
     if heads % kv_heads:
         raise h.fault("num_key_value_heads", f"{heads} heads are no multiple of {kv_heads}")
-    if not h.has("head_dim") and dim % heads:
+    if not h.has("head_dim") and not head_dim and dim % heads:
         raise h.fault("num_attention_heads", f"hidden_size {dim} is no multiple of {heads}")
-    head_dim = h.integer("head_dim", "width", dim // heads)
+    head_dim = h.integer("head_dim", "width", head_dim or dim // heads)
     if head_dim % 2:
         raise h.fault("head_dim", f"rotary positions need an even width, found {head_dim}")
     dropout = h.section("ownlm").number("dropout", 0, 1, 0.0)
@@ -135,7 +138,7 @@ def from_hf(
             causal=True,
             norm="rms",
             norm_eps=h.number("rms_norm_eps", 1e-12, 1, eps),
-            act=h.choice(act_key, ACTIVATION_NAMES, act),
+            act=h.choice("hidden_act", ACTIVATION_NAMES, "silu"),
             gated=True,
             bias_qkv=h.flag("attention_bias", False),
             bias_out=h.flag("attention_bias", False),
@@ -153,12 +156,6 @@ def from_hf(
 def with_stack(a: Architecture, **changes: Any) -> Architecture:
     """The same architecture but for some fields of its stack."""
     return replace(a, stack=replace(a.stack, **changes))
-
-
-def with_windows(a: Architecture, windows: tuple[int, ...]) -> Architecture:
-    """The same architecture, the layers seeing so many tokens (0: all) in turn."""
-    kind = a.stack.kinds[0]
-    return with_stack(a, kinds=tuple(replace(kind, window=window) for window in windows))
 
 
 def names(a: Architecture) -> Names:

@@ -10,7 +10,8 @@ from typing import Any
 from ownlm.models.config import ModelConfig
 from ownlm.models.family import Architecture, Family
 from ownlm.models.hf_config import Reader
-from ownlm.models.llama import from_hf, names, relative_to_hf, with_windows
+from ownlm.models.llama import from_hf, names, relative_to_hf
+from ownlm.models.windows import read_window, with_windows
 
 
 def _size(window: int, vocab: int = 32_000, rope_theta: float = 1e6) -> ModelConfig:
@@ -34,13 +35,7 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
 
 def mistral_from_hf(h: Reader) -> Architecture:
     """The architecture of a Mistral config.json."""
-    window = h.integer("sliding_window", "positions", 4096) if sliding(h) else 0
-    return with_windows(from_hf(h), (window,))
-
-
-def sliding(h: Reader) -> bool:
-    """Whether there is a window: null says no, an absent key says the default."""
-    return "sliding_window" not in h.values or h.has("sliding_window")
+    return with_windows(from_hf(h), [read_window(h, 4096)])
 
 
 MISTRAL = Family(

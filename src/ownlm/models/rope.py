@@ -20,9 +20,15 @@ def read_rope(h: Reader, context: int, theta: float = 10_000.0) -> RopeConfig:
 
 def _scaling(section: Reader, context: int) -> RopeScaling | None:
     key = "rope_type" if section.has("rope_type") else "type"
-    read = section.choice(
-        key, {"default": None, "linear": _linear, "llama3": _llama3, "yarn": _yarn}, "default"
-    )
+    kinds = {
+        "default": None,
+        "linear": _linear,
+        "llama3": _llama3,
+        "yarn": _yarn,
+        "longrope": _longrope,
+        "su": _longrope,
+    }
+    read = section.choice(key, kinds, "default")
     scaling: RopeScaling | None = read(section, context) if read else None
     return scaling
 
@@ -55,3 +61,26 @@ def _yarn(section: Reader, context: int) -> RopeScaling:
         amplitude=section.number("attention_factor", 0, 100, 0.1 * math.log(factor) + 1.0),
         rounded=section.flag("truncate", True),
     )
+
+
+def _longrope(section: Reader, context: int) -> RopeScaling:
+    """Without an amplitude the paper's: sqrt(1 + ln factor / ln original)."""
+    original = section.integer("original_max_position_embeddings", "positions", context)
+    factor = section.number("factor", 1e-6, 1e6, context / original)
+    usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    return RopeScaling(
+        kind="longrope",
+        factor=factor,
+        original=original,
+        amplitude=section.number("attention_factor", 0, 100, usual),
+        short_factors=_numbers(section, "short_factor"),
+        long_factors=_numbers(section, "long_factor"),
+    )
+
+
+def _numbers(section: Reader, key: str) -> tuple[float, ...]:
+    values = section.values.get(key)
+    if not isinstance(values, list) or not 0 < len(values) <= 65_536:
+        raise section.fault(key, f"expected a list of numbers, found {values!r:.80}")
+    each = (Reader({key: value}, section.where).number(key, 1e-6, 1e9) for value in values)
+    return tuple(each)

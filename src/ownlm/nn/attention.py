@@ -12,6 +12,7 @@ from ownlm.nn import fused
 from ownlm.nn.cache import LayerCache
 from ownlm.nn.config import StackConfig
 from ownlm.nn.dropout import draw_seed, kept, mix
+from ownlm.nn.head import cap
 from ownlm.nn.mask import Mask
 from ownlm.nn.norm import make_norm
 from ownlm.nn.position import Rotation, rotate
@@ -46,14 +47,16 @@ def attend_plainly(
     scale: float,
     dropout: float = 0.0,
     seed: Tensor | None = None,
+    softcap: float = 0.0,
 ) -> Tensor:
     """The same, step by step (Vaswani et al. 2017, arXiv:1706.03762, eq. 1): the reference.
 
-    `seed` names the dropout mask that the native kernel computes from it.
+    `seed` names the dropout mask that the native kernel computes from it; `softcap` squashes
+    scores into (-softcap, softcap), which no fused kernel here can.
     """
     groups = q_BHTK.shape[1] // k_BGSK.shape[1]
     k_BHSK, v_BHSK = (x.repeat_interleave(groups, dim=1) for x in (k_BGSK, v_BGSK))
-    scores_BHTS = (q_BHTK @ k_BHSK.mT).float() * scale
+    scores_BHTS = cap((q_BHTK @ k_BHSK.mT).float() * scale, softcap)
     if mask.triangle:
         seen = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool, device=scores_BHTS.device)
         scores_BHTS = scores_BHTS.masked_fill(~seen.tril(), -torch.inf)

@@ -24,7 +24,7 @@ def rotation(rope: RopeConfig, positions: Tensor, head_dim: int, dtype: torch.dt
 
     bfloat16 angles would be useless: at position 1000 its steps are 4 radians wide.
     """
-    frequencies_R = rope_frequencies(rope, head_dim).to(positions.device)
+    frequencies_R = rope_frequencies(rope, head_dim, positions).to(positions.device)
     angles = positions.float()[..., None] * frequencies_R
     if positions.ndim == 2:
         angles = angles[:, None]
@@ -40,12 +40,14 @@ def rotate(x_BHTK: Tensor, table: Rotation) -> Tensor:
     return torch.cat((*turned, rest) if rest.shape[-1] else turned, dim=-1)
 
 
-def rope_frequencies(rope: RopeConfig, head_dim: int) -> Tensor:
-    """Radians per position of each rotated pair, (R,) float32."""
+def rope_frequencies(rope: RopeConfig, head_dim: int, positions: Tensor | None = None) -> Tensor:
+    """Radians per position of each rotated pair, (R,) float32; some depend on how far they go."""
     width = int(head_dim * rope.share)
     frequencies_R = rope.theta ** -(torch.arange(0, width, 2).float() / width)
     if rope.scaling is None:
         return frequencies_R
+    if rope.scaling.kind == "longrope":
+        return _longrope(frequencies_R, rope.scaling, positions)
     return _STRETCH[rope.scaling.kind](frequencies_R, rope.scaling, rope.theta, width)
 
 
@@ -74,6 +76,17 @@ def _yarn(frequencies_R: Tensor, scaling: RopeScaling, theta: float, width: int)
     ramp = (torch.arange(width // 2).float() - first) / max(last - first, 0.001)
     stretched = ramp.clamp(0, 1)
     return frequencies_R / scaling.factor * stretched + frequencies_R * (1 - stretched)
+
+
+def _longrope(frequencies_R: Tensor, scaling: RopeScaling, positions: Tensor | None) -> Tensor:
+    """Searched factors of LongRoPE (Ding et al. 2024, arXiv:2402.13753), two sets of them."""
+    short_R, long_R = (torch.tensor(f) for f in (scaling.short_factors, scaling.long_factors))
+    if positions is None:
+        return frequencies_R / short_R
+    far = (positions >= scaling.original).any()
+    return frequencies_R.to(far.device) / torch.where(
+        far, long_R.to(far.device), short_R.to(far.device)
+    )
 
 
 _STRETCH = {"linear": _linear, "llama3": _llama3, "yarn": _yarn}
