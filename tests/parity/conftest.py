@@ -45,6 +45,7 @@ YARN = _rope("yarn", factor=4.0, original_max_position_embeddings=85)
 
 FAR: dict[str, Any] = {"rope_type": "default", "rope_theta": 10_100.0}
 SLIDING = {"use_sliding_window": True, "sliding_window": 48, "max_window_layers": 1}
+UPPERMOST = ["full_attention", "full_attention", "sliding_attention"]
 WIDE = {"head_dim": 12}
 SMOLLM3 = {"num_hidden_layers": 4, "pad_token_id": 0}
 GEMMA2 = {
@@ -125,13 +126,13 @@ DECODERS: dict[str, Case] = {
     "mistral-no-window": Case("MistralForCausalLM", LLAMA | {"sliding_window": None}),
     "qwen2": Case("Qwen2ForCausalLM", LLAMA, {"rms_norm_eps": 0.01, "rope_parameters": FAR}),
     "qwen2-upper-layers-slide": Case(
-        "Qwen2ForCausalLM", LLAMA | SLIDING, {"max_window_layers": 2, "sliding_window": 49}
+        "Qwen2ForCausalLM", LLAMA | SLIDING, {"layer_types": UPPERMOST, "sliding_window": 49}
     ),
     "qwen3": Case("Qwen3ForCausalLM", LLAMA | WIDE, {"rms_norm_eps": 0.01}),
     "qwen3-upper-layers-slide-tied": Case(
         "Qwen3ForCausalLM",
         LLAMA | WIDE | SLIDING | {"tie_word_embeddings": True, "attention_bias": True},
-        {"max_window_layers": 0},
+        {"layer_types": UPPERMOST},
     ),
     "olmo2": Case("Olmo2ForCausalLM", LLAMA, {"rms_norm_eps": 0.01, "rope_parameters": FAR}),
     "smollm3": Case(
@@ -144,6 +145,61 @@ DECODERS: dict[str, Case] = {
         LLAMA | SMOLLM3 | {"use_sliding_window": True, "sliding_window": 48},
         {"sliding_window": 49},
     ),
+    "gemma": Case("GemmaForCausalLM", LLAMA | WIDE, {"rms_norm_eps": 0.01}),
+    "gemma2": Case(
+        "Gemma2ForCausalLM",
+        LLAMA | WIDE | GEMMA2,
+        {
+            "attn_logit_softcapping": 2.1,
+            "final_logit_softcapping": 31.0,
+            "query_pre_attn_scalar": 21,
+            "sliding_window": 49,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        },
+    ),
+    "gemma2-no-caps": Case(
+        "Gemma2ForCausalLM",
+        LLAMA | WIDE | {"attn_logit_softcapping": None, "final_logit_softcapping": None},
+    ),
+    "gemma3": Case(
+        "Gemma3ForCausalLM",
+        LLAMA | WIDE | GEMMA3,
+        {
+            "query_pre_attn_scalar": 21,
+            "sliding_window": 49,
+            "rope_parameters": {"full_attention": _near(8.1), "sliding_attention": _near(1.0)},
+        },
+    ),
+    "gpt-neox": Case("GPTNeoXForCausalLM", NEOX, {"layer_norm_eps": 0.01, "hidden_act": "relu"}),
+    "gpt-neox-in-turn-tied": Case(
+        "GPTNeoXForCausalLM",
+        NEOX
+        | {"use_parallel_residual": False, "tie_word_embeddings": True, "attention_bias": False}
+        | _rope("default", partial_rotary_factor=1.0),
+        {"use_parallel_residual": True},
+    ),
+    "gpt1": Case("OpenAIGPTLMHeadModel", GPT2, {"layer_norm_epsilon": 0.01, "afn": "relu"}),
+    "phi3": Case("Phi3ForCausalLM", PHI3, {"rms_norm_eps": 0.01, "sliding_window": 49}),
+    "phi3-longrope-short": Case(
+        "Phi3ForCausalLM",
+        PHI3 | _longrope(original=330, longest=660),
+        {"max_position_embeddings": 990},
+    ),
+    "phi3-longrope-long-in-part": Case(
+        "Phi3ForCausalLM",
+        PHI3 | {"partial_rotary_factor": 0.75} | _longrope(original=50, longest=400, pairs=3),
+        {"original_max_position_embeddings": 330},
+    ),
+    "mixtral": Case(
+        "MixtralForCausalLM", LLAMA | MIXTRAL, {"rms_norm_eps": 0.01, "num_experts_per_tok": 1}
+    ),
+    "qwen3-moe": Case(
+        "Qwen3MoeForCausalLM",
+        LLAMA | WIDE | QWEN3_MOE | {"norm_topk_prob": True},
+        {"norm_topk_prob": False},
+    ),
+    "qwen3-moe-shares-as-they-are": Case("Qwen3MoeForCausalLM", LLAMA | WIDE | QWEN3_MOE),
+    "ctrl": Case("CTRLLMHeadModel", GPT2 | {"dff": 40}, {"n_head": 8}),
 }
 ENCODER = {
     "vocab_size": 97,
@@ -166,7 +222,11 @@ CLASSIFIERS = ("SequenceClassification", "TokenClassification", "QuestionAnsweri
 def _forms(stem: str, values: dict[str, Any], *heads: str) -> dict[str, Case]:
     """One row a head: ForMaskedLM, Model, and the classifiers that all encoders have."""
     forms = ["ForMaskedLM", "Model", *(f"For{head}" for head in (*CLASSIFIERS, *heads))]
-    return {f"{stem}{form}": Case(stem + form, values) for form in forms}
+    span = {"num_labels": 2}
+    return {
+        f"{stem}{form}": Case(stem + form, values | (span if "Question" in form else {}))
+        for form in forms
+    }
 
 
 ENCODERS: dict[str, Case] = {
@@ -184,7 +244,7 @@ ENCODERS: dict[str, Case] = {
     "electra-wide": Case("ElectraForMaskedLM", ENCODER | {"embedding_size": 32}),
     # One perturbed control a family.
     "bert": Case("BertForMaskedLM", ENCODER,
-                 {"layer_norm_eps": 0.01, "hidden_act": "gelu_new", "num_attention_heads": 8}),
+                 {"layer_norm_eps": 0.01, "hidden_act": "relu", "num_attention_heads": 8}),
     "roberta": Case("RobertaForMaskedLM", ENCODER, {"pad_token_id": 0}),
     "modernbert": Case("ModernBertForMaskedLM", MODERN,
                        {"local_attention": 50, "norm_eps": 0.01, "layer_types": None}),
@@ -194,7 +254,7 @@ ENCODERS: dict[str, Case] = {
 }  # fmt: skip
 T5 = {
     "vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
-    "num_decoder_layers": 3, "num_labels": 3,
+    "num_decoder_layers": 3, "num_labels": 3, "decoder_start_token_id": 0,
 }  # fmt: skip
 GATED = T5 | {"feed_forward_proj": "gated-gelu"}
 BART = {
@@ -213,7 +273,7 @@ PAIRS: dict[str, Case] = {
                     {"feed_forward_proj": "gated-silu"}),
     "t5-model": Case("T5Model", T5),
     "t5-sequence": Case("T5ForSequenceClassification", T5 | {"eos_token_id": 2}),
-    "t5-span": Case("T5ForQuestionAnswering", T5),
+    "t5-span": Case("T5ForQuestionAnswering", T5 | {"num_labels": 2}),
     "mt5": Case("MT5ForConditionalGeneration", GATED, {"relative_attention_max_distance": 140}),
     "bart": Case("BartForConditionalGeneration", BART, {"scale_embedding": True}),
     "bart-model": Case("BartModel", BART),

@@ -5,24 +5,41 @@ from typing import Any
 from ownlm.config import nearest
 from ownlm.errors import CheckpointError, ConfigError
 from ownlm.models.config import ModelConfig
+from ownlm.models.ctrl import CTRL
 from ownlm.models.family import Family
+from ownlm.models.gemma import GEMMA, GEMMA2, GEMMA3
 from ownlm.models.gpt import GPT2
+from ownlm.models.gpt1 import GPT1
+from ownlm.models.gpt3 import GPT3
 from ownlm.models.llama import LLAMA
 from ownlm.models.mistral import MISTRAL
+from ownlm.models.mixtral import MIXTRAL, QWEN3_MOE
+from ownlm.models.neox import GPT_NEOX
 from ownlm.models.olmo import OLMO2
+from ownlm.models.phi import PHI3
 from ownlm.models.qwen import QWEN2, QWEN3
 from ownlm.models.smollm import SMOLLM3
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
+        GPT1,
         GPT2,
+        GPT3,
+        CTRL,
+        GPT_NEOX,
         LLAMA,
         MISTRAL,
         QWEN2,
         QWEN3,
         OLMO2,
         SMOLLM3,
+        GEMMA,
+        GEMMA2,
+        GEMMA3,
+        PHI3,
+        MIXTRAL,
+        QWEN3_MOE,
     )
 }
 
