@@ -203,5 +203,5 @@ class TaskConfig:
 class InitConfig:
     """Which table of `initialise.POLICIES` fills a new model, and its scale."""
 
-    policy: Literal["scaled", "plain"] = "scaled"
+    policy: Literal["scaled", "plain", "unscaled"] = "scaled"
     std: float = 0.02

@@ -22,6 +22,10 @@ class Rule(NamedTuple):
     per_branch: bool = False
     """Divide by sqrt(residual branches): the stream's variance then does not grow with depth."""
     value: float = 0.0
+    per_input: bool = False
+    """Divide by the root of the number of inputs, a row's length."""
+    queries: bool = False
+    """Divide the queries' rows by the root of the head's width: the scores are not."""
 
 
 # fmt: off
@@ -42,6 +46,18 @@ POLICIES: dict[str, tuple[Rule, ...]] = {
         Rule("weight",             1),
         Rule("bias",               0),
     ),
+    # T5 (Raffel et al. 2020), whose attention does not scale its scores.
+    "unscaled": (
+        Rule("norm_in.weight",     0, value=1.0), Rule("norm_out.weight", 0, value=1.0),
+        Rule("norm.weight",        0, value=1.0),
+        Rule("tokens.weight",      1),
+        Rule("head.weight",        1),
+        Rule("relative.weight",    0.05),
+        Rule("qkv.weight",         1, per_input=True, queries=True),
+        Rule("cross.body.q.weight", 1, per_input=True, queries=True),
+        Rule("weight",             1, per_input=True),
+        Rule("bias",               0),
+    ),
 }
 # fmt: on
 
@@ -51,7 +67,10 @@ def initialise(model: nn.Module, config: InitConfig, branches: int, seed: int) -
     for name, parameter in model.named_parameters():
         rule = next(r for r in POLICIES[config.policy] if name.endswith(r.ending))
         std = rule.std * config.std * (branches**-0.5 if rule.per_branch else 1.0)
+        std *= parameter.shape[-1] ** -0.5 if rule.per_input else 1.0
         fill(parameter, name, seed, std, rule.value - _offset(model, name))
+        if rule.queries:
+            _shrink_queries(model, name, parameter)
 
 
 def fill(parameter: Tensor, name: str, seed: int, std: float, value: float) -> None:
@@ -63,6 +82,13 @@ def fill(parameter: Tensor, name: str, seed: int, std: float, value: float) -> N
         digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
         parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
+
+
+def _shrink_queries(model: nn.Module, name: str, parameter: Tensor) -> None:
+    attention = model.get_submodule(name.rsplit(".", 2)[0])
+    rows = getattr(attention, "widths", parameter.shape)[0]
+    with torch.no_grad():
+        parameter[:rows] *= float(attention.head_dim) ** -0.5  # type: ignore[arg-type]
 
 
 def _offset(model: nn.Module, name: str) -> float:
