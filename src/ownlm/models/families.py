@@ -4,8 +4,12 @@ from typing import Any
 
 from ownlm.config import nearest
 from ownlm.errors import CheckpointError, ConfigError
+from ownlm.models.bart import BART
+from ownlm.models.bert import BERT
 from ownlm.models.config import ModelConfig
 from ownlm.models.ctrl import CTRL
+from ownlm.models.distilbert import DISTILBERT
+from ownlm.models.electra import ELECTRA
 from ownlm.models.family import Family
 from ownlm.models.gemma import GEMMA, GEMMA2, GEMMA3
 from ownlm.models.gpt import GPT2
@@ -14,11 +18,15 @@ from ownlm.models.gpt3 import GPT3
 from ownlm.models.llama import LLAMA
 from ownlm.models.mistral import MISTRAL
 from ownlm.models.mixtral import MIXTRAL, QWEN3_MOE
+from ownlm.models.modernbert import MODERNBERT
 from ownlm.models.neox import GPT_NEOX
 from ownlm.models.olmo import OLMO2
 from ownlm.models.phi import PHI3
 from ownlm.models.qwen import QWEN2, QWEN3
+from ownlm.models.roberta import ROBERTA
 from ownlm.models.smollm import SMOLLM3
+from ownlm.models.t5 import MT5, T5
+from ownlm.models.transformer import MARIAN
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -40,6 +48,15 @@ FAMILIES: dict[str, Family] = {
         PHI3,
         MIXTRAL,
         QWEN3_MOE,
+        BERT,
+        ROBERTA,
+        MODERNBERT,
+        DISTILBERT,
+        ELECTRA,
+        T5,
+        MT5,
+        BART,
+        MARIAN,
     )
 }
 
