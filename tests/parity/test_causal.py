@@ -117,6 +117,60 @@ def test_transformers_reads_what_we_built(config: ModelConfig, ids: Tensor, tmp_
     assert all(a == b and torch.equal(p, q) for (a, p), (b, q) in pairs)
 
 
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt1": {"bias": True},
+    "gpt-neox": {"bias": True, "tied": False},
+    "ctrl": {"bias": True},
+    "mistral": {"kv_heads": 2, "window": 48},
+    "qwen2": {"kv_heads": 2, "window": 48},
+    "qwen3": {"kv_heads": 2, "head_dim": 12},
+    "olmo2": {"tied": False},
+    "smollm3": {"layers": 5},
+    "gemma": {"kv_heads": 1},
+    "gemma2": {"kv_heads": 2, "window": 48},
+    "gemma3": {"kv_heads": 2, "window": 48, "layers": 7},
+    "phi3": {"kv_heads": 2, "window": 48},
+    "mixtral": {"kv_heads": 2, "experts": 3},
+    "qwen3-moe": {"experts": 6, "experts_chosen": 2},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transformers_reads_every_family_we_built(family: str, ids: Tensor, tmp_path: Path) -> None:
+    common = {"family": family, "vocab": 97, "dim": 32, "heads": 4, "layers": 2, "context": 340}
+    model = build_model(ModelConfig(**common | FAMILIES[family]), seed=3).eval()
+    save_model(model, tmp_path)
+    assert difference(model, theirs(tmp_path), ids) < LIMIT
+
+
+@pytest.mark.parametrize("name", ["llama", "mixtral"])
+def test_loss_and_gradients(name: str, folder_of: Folder, ids: Tensor, tmp_path: Path) -> None:
+    """Ours per target times its count is theirs; a mixture's includes the balancing loss."""
+    extra = {"output_router_logits": True, "router_aux_loss_coef": 0.5} if name == "mixtral" else {}
+    folder = edited(folder_of(name), tmp_path / "trained", **extra)
+    model, other = load_model(folder)[0].train(), theirs(folder).train()
+    total, count = (output := model(ids[:, :-1])).cross_entropy(ids[:, 1:])
+    loss = total / count + (0 if output.balance is None else output.balance)
+    expected = other(ids[:, :-1], labels=ids[:, :-1], shift_labels=ids[:, 1:].contiguous()).loss
+    loss.backward()
+    expected.backward()
+    assert float((loss / expected - 1).detach().abs()) < LIMIT
+    save_model(gradients(model), tmp_path / "ours")
+    gradients(other).save_pretrained(tmp_path / "theirs")
+    ours, wanted = (load_file(tmp_path / side / "model.safetensors") for side in ("ours", "theirs"))
+    assert ours.keys() == wanted.keys()
+    largest = max(float(x.abs().max()) for x in wanted.values())
+    assert max(float((ours[k] - wanted[k]).abs().max()) for k in wanted) < LIMIT * largest
+
+
+@torch.no_grad()
+def gradients(model: Any) -> Any:
+    """The model with each parameter replaced by its gradient, to be saved under its name."""
+    for parameter in model.parameters():
+        parameter.copy_(parameter.grad)
+    return model
+
+
 @pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
 def test_half_precision_folder_is_byte_equal(
     stored: torch.dtype, folder_of: Folder, tmp_path: Path
@@ -153,7 +207,7 @@ def test_control_a_wrong_option_is_noticed(
     decoder: str, wrong: dict[str, Any], folder_of: Folder, ids: Tensor, tmp_path: Path
 ) -> None:
     folder = edited(folder_of(decoder), tmp_path / "wrong", **wrong)
-    assert difference(load_model(folder)[0], theirs(folder_of(decoder)), ids) > 10 * LIMIT
+    assert difference(load_model(folder)[0], theirs(folder_of(decoder)), ids) > 5 * LIMIT
 
 
 def test_control_a_wrong_shape_is_refused(folder_of: Folder, tmp_path: Path) -> None:
