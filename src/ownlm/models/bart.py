@@ -13,6 +13,7 @@ from ownlm.models.family import Architecture, Family, Names, Row, both, refuse
 from ownlm.models.heads import (
     architecture_names,
     labels,
+    only_tied,
     read_head,
     task_of,
     task_rows,
@@ -45,6 +46,7 @@ SIZES = {
 def pair_to_hf(c: ModelConfig, architectures: list[str], act: str) -> dict[str, Any]:
     """What BART and Marian say alike."""
     refuse(c, "kv_heads", "head_dim", "window")
+    only_tied(c)
     sides = {"encoder": c.layers, "decoder": c.decoder_layers or c.layers}
     values: dict[str, Any] = {}
     for side, layers in sides.items():

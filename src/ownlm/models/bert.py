@@ -14,6 +14,7 @@ from ownlm.models.heads import (
     CLASSIFIERS,
     architecture_names,
     labels,
+    only_tied,
     read_dropout,
     read_head,
     task_of,
@@ -60,6 +61,7 @@ SIZES = {
 def encoder_to_hf(c: ModelConfig, stem: str, heads: tuple[str, ...]) -> dict[str, Any]:
     """What config.json says of BERT and of its nearest relatives."""
     refuse(c, "kv_heads", "head_dim", "window")
+    only_tied(c)
     architectures = written_head(c, stem, heads)
     return {
         "architectures": architectures,

@@ -44,8 +44,8 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
 def from_hf(h: Reader) -> Architecture:
     """The architecture of a DistilBERT config.json."""
     head = read_head(h, "DistilBert", HEADS)
-    values = DEFAULTS | dict(h.values)
-    renamed = {KEYS.get(key, key): value for key, value in values.items()}
+    values: dict[str, Any] = {**DEFAULTS, **h.values}
+    renamed: dict[str, Any] = {KEYS.get(key, key): value for key, value in values.items()}
     a = encoder_from_hf(Reader({"classifier_dropout": 0.2} | renamed, h.where), head, "relu")
     a = replace(a, embed=replace(a.embed, types=0, norm_eps=EPS))
     a = replace(a, stack=replace(a.stack, norm_eps=EPS))

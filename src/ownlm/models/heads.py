@@ -49,6 +49,16 @@ def written_head(c: ModelConfig, stem: str, heads: tuple[str, ...]) -> list[str]
     )
 
 
+def only_tied(c: ModelConfig) -> None:
+    """ConfigError where an output matrix of its own is asked for and the family has none."""
+    if not c.tied:
+        raise ConfigError(
+            f"{c.family} always uses the token table as output",
+            where="model.tied",
+            next_command="leave out model.tied",
+        )
+
+
 def labels(c: ModelConfig, head: str) -> dict[str, dict[str, object]]:
     """id2label and label2id of a new classifier; nothing for other heads."""
     if not head.endswith(("SequenceClassification", "TokenClassification")):

@@ -15,6 +15,7 @@ from ownlm.models.heads import (
     CLASSIFIERS,
     architecture_names,
     labels,
+    only_tied,
     read_head,
     task_of,
     task_rows,
@@ -53,6 +54,7 @@ SIZES = {
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new ModernBERT; `window` counts both sides, as in the paper."""
     refuse(c, "kv_heads", "head_dim")
+    only_tied(c)
     architectures = written_head(c, "ModernBert", HEADS)
     kinds = ["sliding_attention" if i % 3 else "full_attention" for i in range(c.layers)]
     theta = THETA | {"full_attention": c.rope_theta}
