@@ -36,6 +36,9 @@ class Config(pydantic.BaseModel):
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
+            if own := own_refusal(error):
+                where = f"{source}: {own.where}" if own.where else source
+                raise ConfigError(own.what, where=where, next_command=own.next_command) from None
             faults = [_explain(cls, fault) for fault in error.errors()]
             raise ConfigError("; ".join(faults), where=source) from None
 
@@ -50,6 +53,12 @@ class Config(pydantic.BaseModel):
         here, there = flatten(self.model_dump(mode="json")), flatten(other.model_dump(mode="json"))
         keys = list(here) + [k for k in there if k not in here]
         return [(k, here.get(k), there.get(k)) for k in keys if here.get(k) != there.get(k)]
+
+
+def own_refusal(error: pydantic.ValidationError) -> ConfigError | None:
+    """The ConfigError that a validator of ours raised, which pydantic has wrapped."""
+    raised = (fault.get("ctx", {}).get("error") for fault in error.errors())
+    return next((found for found in raised if isinstance(found, ConfigError)), None)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -78,7 +78,10 @@ def test_a_resumed_run_keeps_its_values(tmp_path: Path) -> None:
         (["char-tinny"], ["nearest is char-tiny"]),
         (["demo", "--train.stepz", "3"], ["nearest is --train.steps"]),
         (["demo", "--model.layers", "0"], ["--model.layers", "greater than or equal to 1"]),
-        (["demo", "--model.heads", "7"], ["dim 192 is not a multiple of heads 7"]),
+        (
+            ["demo", "--model.heads", "7"],
+            ["model.heads: dim", "not a multiple of heads 7", "choose heads among"],
+        ),
         (["demo", "--resume", "maybe"], ["--resume", "auto"]),
         (["demo", "--recipe", "other"], ["unknown option --recipe"]),
     ],

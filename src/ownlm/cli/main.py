@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ownlm.config import nearest
 from ownlm.errors import ConfigError, OwnlmError
 
 INTERRUPTED, BROKEN_PIPE, BUG = 130, 141, 1
@@ -87,13 +86,19 @@ def _dispatch(given: list[str]) -> int:
         return 0
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
-        guess = nearest(name, list(COMMANDS))
-        raise ConfigError(
-            f"unknown command {name!r}" + (f", nearest is {guess}" if guess else ""),
-            next_command=f"ownlm {guess} --help" if guess else "ownlm --help",
-        )
+        raise _unknown(name)
     run = importlib.import_module(COMMANDS[name].module).run
     return int(run(rest))
+
+
+def _unknown(name: str) -> ConfigError:
+    from ownlm.config import nearest  # brings pydantic, which the table can do without
+
+    guess = nearest(name, list(COMMANDS))
+    return ConfigError(
+        f"unknown command {name!r}" + (f", nearest is {guess}" if guess else ""),
+        next_command=f"ownlm {guess} --help" if guess else "ownlm --help",
+    )
 
 
 def _refuse(error: OwnlmError, as_json: bool) -> int:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import pydantic
 import tyro
 
-from ownlm.config import nearest
+from ownlm.config import nearest, own_refusal
 from ownlm.errors import ConfigError
 
 T = TypeVar("T")
@@ -64,6 +64,9 @@ def _refusals(known: Callable[[], list[str]], prog: str) -> Iterator[None]:
         if leaving.code in (0, None):
             raise
         cause = _validation_error(leaving)
+        if cause and (own := own_refusal(cause)):
+            hint = own.next_command or f"{prog} --help"
+            raise ConfigError(own.what, where=own.where, next_command=hint) from None
         what = _explain(cause, known()) if cause else _unboxed(caught.getvalue())
         raise ConfigError(what, next_command=f"{prog} --help") from None
     sys.stderr.write(caught.getvalue())

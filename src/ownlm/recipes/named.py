@@ -5,8 +5,8 @@ from collections.abc import Callable
 from ownlm.config import nearest
 from ownlm.data.config import DataConfig
 from ownlm.errors import ConfigError
+from ownlm.models import gpt, llama  # not families: their table would slow every --help
 from ownlm.models.config import ModelConfig
-from ownlm.models.families import SIZES
 from ownlm.recipes.config import RunConfig, SampleConfig
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
@@ -84,7 +84,7 @@ def llama_15m() -> RunConfig:
         recipe="llama-15m",
         data=DataConfig(validation=0.01),
         tokenizer=TokenizerConfig(kind="bpe", vocab_size=32_000),
-        model=_sized("llama-15m"),
+        model=_open(llama.SIZES["llama-15m"]),
         optimizer=OptimizerConfig(lr=0.0),
         schedule=ScheduleConfig(kind="cosine", warmup=300),
         train=TrainConfig(
@@ -99,7 +99,7 @@ def gpt2_124m() -> RunConfig:
         recipe="gpt2-124m",
         data=DataConfig(validation=0.005),
         tokenizer=TokenizerConfig(kind="bpe", vocab_size=50_257),
-        model=_sized("gpt2-124m"),
+        model=_open(gpt.SIZES["gpt2-124m"]),
         optimizer=OptimizerConfig(lr=0.0),
         schedule=ScheduleConfig(kind="cosine", warmup=250),
         train=TrainConfig(steps=4750, batch=512, micro_batch=8, evaluate_every=500, save_every=250),
@@ -144,6 +144,6 @@ def _char_gpt(layers: int, heads: int, dim: int, context: int, dropout: float) -
     )  # fmt: skip
 
 
-def _sized(name: str) -> ModelConfig:
+def _open(size: ModelConfig) -> ModelConfig:
     """A named size whose vocabulary is left to the tokenizer."""
-    return SIZES[name].model_copy(update={"vocab": 0})
+    return size.model_copy(update={"vocab": 0})

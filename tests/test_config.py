@@ -1,0 +1,108 @@
+"""Configurations: strict, complete, and faults that name file, key and the nearest key."""
+
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from ownlm.config import Config, flatten, nearest, read_yaml
+from ownlm.errors import ConfigError
+
+
+class Inner(Config):
+    layers: int = pydantic.Field(default=2, ge=1)
+    """Blocks."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Two shares."""
+
+    @pydantic.model_validator(mode="after")
+    def _not_thirteen(self) -> "Inner":
+        if self.layers == 13:
+            raise ConfigError("13 layers", where="model.layers", next_command="choose 12")
+        return self
+
+
+class Outer(Config):
+    name: str = "x"
+    """A name."""
+    model: Inner = Inner()
+
+
+def test_values_lie_over_one_by_one() -> None:
+    outer = Outer(name="y").with_values({"model": {"layers": 5}})
+    assert (outer.name, outer.model.layers, outer.model.betas) == ("y", 5, (0.9, 0.95))
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({"model": {"layer": 3}}, ["unknown key model.layer", "nearest is model.layers"]),
+        ({"layers": 3}, ["unknown key layers", "nearest is model.layers"]),
+        ({"zzz": 3}, ["unknown key zzz"]),
+        ({"model": {"layers": 0}}, ["model.layers", "greater than or equal to 1", "got 0"]),
+        ({"model": {"layers": "many"}, "name": 3}, ["model.layers", "name", "; "]),
+        ({"model": {"betas": [float("nan"), 1.0]}}, ["model.betas.0", "finite"]),
+    ],
+)
+def test_all_faults_are_named_with_their_source(
+    values: dict[str, object], parts: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Outer().with_values(values, "run.yaml")
+    assert caught.value.where == "run.yaml"
+    for part in parts:
+        assert part in caught.value.what
+
+
+def test_a_refusal_of_our_own_keeps_its_words() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Outer.parse({"model": {"layers": 13}}, "run.yaml")
+    assert (caught.value.what, caught.value.where) == ("13 layers", "run.yaml: model.layers")
+    assert caught.value.next_command == "choose 12"
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(pydantic.ValidationError):
+        Outer().name = "z"  # type: ignore[misc]
+
+
+def test_yaml_gives_the_same_configuration(tmp_path: Path) -> None:
+    outer = Outer(name="名 \U0001f999", model=Inner(betas=(0.1, 1e-7)))
+    path = tmp_path / "run.yaml"
+    path.write_text(outer.to_yaml(), encoding="utf-8")
+    assert Outer.parse(read_yaml(path)) == outer
+    assert "名" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "part", "where"),
+    [
+        (b"a: [1\nb: 2", "not YAML", ":2"),
+        (b"- 1\n- 2", "expected a mapping", ""),
+        (b"a: \xff", "not UTF-8", ":3"),
+    ],
+)
+def test_yaml_that_cannot_be_read(content: bytes, part: str, where: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=part) as caught:
+        read_yaml(path)
+    assert caught.value.where == f"{path}{where}"
+
+
+def test_yaml_that_is_absent_or_empty(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        read_yaml(tmp_path / "absent.yaml")
+    (tmp_path / "empty.yaml").write_bytes(b"")
+    assert read_yaml(tmp_path / "empty.yaml") == {}
+
+
+def test_differences_are_by_dotted_key() -> None:
+    changed = Outer().with_values({"model": {"layers": 3}})
+    assert Outer().differences(changed) == [("model.layers", 2, 3)]
+    assert flatten({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+def test_nearest() -> None:
+    assert nearest("pretrian", ["pretrain", "prepare"]) == "pretrain"
+    assert nearest("xyz", ["pretrain"]) == ""
