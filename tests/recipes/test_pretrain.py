@@ -251,3 +251,27 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
     with pytest.raises(DiskError) as caught:
         pretrain(tiny(out=str(tmp_path / "file" / "run")))
     assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ({"family": "bert", "bias": True}, "bert is an encoder"),
+        ({"family": "t5"}, "t5 is an encoder-decoder"),
+        ({"family": "lama"}, "nearest is llama"),
+        ({"family": "mistral", "bias": True}, "mistral has no choice of bias"),
+    ],
+)
+def test_models_that_cannot_learn_this_are_refused_before_any_work(
+    model: dict[str, object], part: str, tiny: Make
+) -> None:
+    config = tiny(model=model)
+    with pytest.raises(ConfigError, match=part):
+        pretrain(config)
+    assert not config.folder.exists()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "mistral", "qwen3"])
+def test_any_decoder_can_be_trained(family: str, tiny: Make) -> None:
+    result = pretrain(tiny(model={"family": family}))
+    assert ownlm.load(result.folder).model.family.name == family

@@ -2,6 +2,7 @@
 
 import torch
 
+from ownlm.errors import ConfigError
 from ownlm.files import readable
 from ownlm.inspection.architecture import Description, describe, sketch
 from ownlm.models.config import ModelConfig
@@ -22,6 +23,23 @@ DERIVED = {
 def sketched(config: ModelConfig) -> Description:
     """A model in numbers, before any of its memory is taken."""
     return describe(sketch(hf_values(config)))
+
+
+def require_decoder(config: ModelConfig) -> None:
+    """ConfigError, before any text is read, for a model that cannot be made or does not write.
+
+    Next-token prediction would let an encoder see the tokens it is to predict.
+    """
+    sized = config.model_copy(update={"vocab": config.vocab or 1_000})
+    made = sketch(hf_values(sized)).architecture
+    if made.encoder is not None or not made.stack.causal:
+        kind = "an encoder" if made.encoder is None else "an encoder-decoder"
+        raise ConfigError(
+            f"{config.family} is {kind}; pretraining here predicts the next token, "
+            "which needs a decoder",
+            where="model.family",
+            next_command="--model.family llama, or another decoder",
+        )
 
 
 def plan(

@@ -34,7 +34,7 @@ from ownlm.recipes import machine, material
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.derive import derived
 from ownlm.recipes.material import Material, summary
-from ownlm.recipes.plan import plan, sketched
+from ownlm.recipes.plan import plan, require_decoder, sketched
 from ownlm.recipes.samples import Sampler
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import Choices
@@ -92,6 +92,7 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
     an OwnlmError for whatever the user can mend, with what is safe on disk.
     """
     require_readable_name(config.folder)
+    require_decoder(config.model)
     device = runtime.pick_device(config.device)
     with (
         open_run(config.folder, resume=resume) as run,
