@@ -74,7 +74,7 @@ def slowly(w: dict[str, Tensor], ids: Tensor, band: int) -> Tensor:
 
 @torch.no_grad()
 def test_it_computes_the_equations(model: SingleStack, ids: Tensor) -> None:
-    weights = dict(model.named_parameters())
+    weights: dict[str, Tensor] = dict(model.named_parameters())
     logits, largest = model(ids[None]).logits[0], 0.0
     for band, same in ((BAND, True), (BAND + 1, False)):
         expected = slowly(weights, ids, band)

@@ -22,7 +22,7 @@ SIZES = {
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new CTRL, which has biases everywhere; its norms add 1e-6."""
-    refuse(c, "window", "kv_heads", "head_dim", "act", "experts")
+    refuse(c, "window", "act", "experts")
     return {
         "architectures": ["CTRLLMHeadModel"],
         "model_type": "ctrl",

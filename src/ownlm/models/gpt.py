@@ -28,7 +28,7 @@ SIZES = {
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-2; without biases it says so under `ownlm`."""
-    refuse(c, "window", "kv_heads", "head_dim", "experts")
+    refuse(c, "window", "experts")
     return plain_to_hf(c)
 
 

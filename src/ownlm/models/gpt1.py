@@ -24,7 +24,7 @@ _ACTIVATIONS = {"": "gelu", "gelu_new": "gelu", "relu": "relu", "silu": "silu"}
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-1, which has biases everywhere."""
-    refuse(c, "window", "kv_heads", "head_dim", "hidden", "experts")
+    refuse(c, "window", "hidden", "experts")
     if c.act not in _ACTIVATIONS:
         refuse(c, "act")
     changed = {"architectures": ["OpenAIGPTLMHeadModel"], "model_type": "openai-gpt"}

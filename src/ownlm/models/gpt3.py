@@ -38,7 +38,7 @@ SIZES = {  # table 2.1, heads that do not fill the width included
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-3; `window` 0 is 256."""
-    refuse(c, "kv_heads", "experts")
+    refuse(c, "experts")
     return plain_to_hf(c) | {
         "architectures": ["GPT3LMHeadModel"],
         "model_type": "gpt3",

@@ -38,7 +38,7 @@ SIZES = {
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-NeoX; `bias` is that of attention, the rest always has one."""
-    refuse(c, "window", "kv_heads", "head_dim", "experts")
+    refuse(c, "window", "experts")
     return {
         "architectures": ["GPTNeoXForCausalLM"],
         "model_type": "gpt_neox",
