@@ -12,6 +12,8 @@ import ownlm
 from ownlm.errors import CheckpointError, ConfigError, DataError, OwnlmError
 from ownlm.inference.config import SamplingConfig
 from ownlm.inference.language_model import LM, find_model, load
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import build_model
 
 
 @pytest.fixture
@@ -44,6 +46,13 @@ def test_a_saved_model_says_the_same(tiny: LM, folder: Path) -> None:
         assert (folder / name).read_bytes() == (folder.with_name("twice") / name).read_bytes()
     one, two = (load_file(f / "model.safetensors") for f in (folder, folder.with_name("twice")))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_an_encoder_is_not_asked_to_write(tiny: LM) -> None:
+    vocab = tiny.tokenizer.vocab_size
+    config = ModelConfig(family="bert", vocab=vocab, dim=8, heads=2, layers=1, context=16)
+    with pytest.raises(ConfigError, match="bert is an encoder"):
+        LM(build_model(config, seed=1), tiny.tokenizer).generate("a")
 
 
 def test_transformers_opens_the_folder_with_its_tokenizer(folder: Path, tiny: LM) -> None:

@@ -39,6 +39,8 @@ class LM:
             )
         self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
         self.stop_ids = {tokenizer.eos_id, *_eos_ids(model.config)}
+        self.writes = model.architecture.stack.causal
+        """False for an encoder: it fills gaps and classifies, but continues no text."""
 
     def generate(
         self,
@@ -69,6 +71,12 @@ class LM:
         stop: Sequence[str] = (),
     ) -> Iterator[str]:
         """The same piece by piece, as soon as it is decided; never half a character."""
+        if not self.writes:
+            raise ConfigError(
+                f"{self.model.family.name} is an encoder: it cannot continue a text",
+                where=str(self.folder or "model"),
+                next_command="name a decoder, such as a GPT-2 or LLaMA model",
+            )
         if max_tokens < 0:
             raise ConfigError(f"expected 0 or more, found {max_tokens}", where="max_tokens")
         if isinstance(stop, str):
