@@ -29,7 +29,7 @@ def demo() -> RunConfig:
             save_every=175,
             sample_every=175,
         ),
-        sample=SampleConfig(prompt="def ", tokens=150),
+        sample=SampleConfig(prompt="def ", tokens=150, temperature=0.6),
     )
 
 
