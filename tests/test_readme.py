@@ -21,7 +21,7 @@ import pytest
 README, CHINESE = "README.md", "README.zh.md"
 
 TINY = (
-    "--model.layers 1 --model.dim 32 --model.heads 2 --model.kv-heads 0 --model.context 32 "
+    "--model.layers 1 --model.dim 32 --model.context 32 "
     "--train.batch 4 --train.steps 4 --train.evaluate-every 2 --train.sample-every 0"
 )
 
