@@ -22,12 +22,12 @@ def demo() -> RunConfig:
         optimizer=OptimizerConfig(lr=2e-3),
         schedule=ScheduleConfig(kind="cosine", warmup=40),
         train=TrainConfig(
-            steps=700,
+            steps=600,
             batch=16,
             compile="off",  # a minute of compiling is a fifth of the run
-            evaluate_every=175,
-            save_every=175,
-            sample_every=175,
+            evaluate_every=150,
+            save_every=150,
+            sample_every=150,
         ),
         sample=SampleConfig(prompt="def ", tokens=150, temperature=0.6),
     )
