@@ -14,7 +14,7 @@ INTRODUCTION = """Learn a tokenizer, train a small model, measure it and look at
   ownlm demo [options]
 
 The text is the documentation and source code that come with Python; nothing is downloaded.
-It takes three to five minutes on two cores. When it is broken off, the same line goes on with it.
+It takes three to five minutes on two cores. When it is broken off, the same line goes on.
 The options are those of `ownlm pretrain demo` (try its --help), such as --out FOLDER,
 --train.steps 100, or --data PATH for a text of your own.
 """
