@@ -56,7 +56,9 @@ def probabilities(logits_V: Tensor, config: SamplingConfig) -> Tensor:
 
 
 def _nucleus(logits_V: Tensor, top_p: float) -> Tensor:
-    shares_V, order_V = logits_V.softmax(dim=-1).sort(descending=True)
+    # Logits are sorted, not shares: two shares may round to the same number.
+    sorted_V, order_V = logits_V.sort(descending=True, stable=True)
+    shares_V = sorted_V.softmax(dim=-1)
     # A token stays while those before it have not reached the sum: the first always stays.
     dropped_V = shares_V.cumsum(dim=-1) - shares_V >= top_p
     return logits_V.masked_fill(dropped_V.scatter(0, order_V, dropped_V), -torch.inf)
