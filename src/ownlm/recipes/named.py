@@ -13,7 +13,7 @@ from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 
 
 def demo() -> RunConfig:
-    """A small LLaMA on the built-in text, sized for about three minutes on two cores."""
+    """A small LLaMA on the built-in text, sized for about four minutes on two cores."""
     return RunConfig(
         recipe="demo",
         data=DataConfig(validation=0.05),
@@ -22,12 +22,12 @@ def demo() -> RunConfig:
         optimizer=OptimizerConfig(lr=2e-3),
         schedule=ScheduleConfig(kind="cosine", warmup=40),
         train=TrainConfig(
-            steps=600,
+            steps=700,
             batch=16,
             compile="off",  # a minute of compiling is a fifth of the run
-            evaluate_every=150,
-            save_every=150,
-            sample_every=150,
+            evaluate_every=175,
+            save_every=175,
+            sample_every=175,
         ),
         sample=SampleConfig(prompt="def ", tokens=150, temperature=0.6),
     )
