@@ -132,7 +132,7 @@ def turn(worker: subprocess.Popen[str], updates: int) -> float:
 
 
 def main() -> None:
-    """Measure and print a table, and one JSON line for RESULTS.md."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nanogpt", default="", help="a nanoGPT checkout")
     parser.add_argument("--shape", default="mini", choices=SHAPES)
