@@ -3,8 +3,9 @@
     python benchmarks/char_tiny.py --nanogpt PATH_OF_A_CHECKOUT --text tinyshakespeare.txt
 
 4 layers, 4 heads, 128 wide, context 64, batch 12, 2,000 updates, no dropout, as nanoGPT's README
-runs it on a CPU. Both start from the raw text file; both processes count from start to end,
-imports, data preparation, evaluations, samples and report included. Turns are interleaved.
+runs it on a CPU (its data script needs `pip install requests`). Both start from the raw text file;
+both processes count from start to end, imports, data preparation, evaluations, samples and report
+included. Turns are interleaved.
 """
 
 import argparse

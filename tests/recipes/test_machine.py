@@ -8,6 +8,7 @@ import torch
 from ownlm import runtime
 from ownlm.errors import ConfigError
 from ownlm.inspection.architecture import Memory
+from ownlm.nn import fused
 from ownlm.recipes import machine
 from ownlm.recipes.named import recipe
 from ownlm.recipes.plan import sketched
@@ -24,12 +25,13 @@ def choose(**train: object) -> Choices:
 
 def test_what_is_stated_is_taken() -> None:
     chosen = choose(precision="bf16", compile="on", threads=3, micro_batch=16)
-    assert chosen == Choices(precision="bf16", compile=True, threads=3, micro_batch=16)
+    stated = Choices(precision="bf16", compile=True, threads=3, micro_batch=16)
+    assert chosen == stated.model_copy(update={"native": fused.available()})
     assert choose(precision="fp32", compile="off").precision == "fp32"
 
 
 @pytest.mark.parametrize(("fast", "dim", "precision"), [
-    (True, 384, "bf16"), (True, 128, "fp32"), (False, 384, "fp32"),
+    (True, 384, "bf16"), (True, 64, "fp32"), (False, 384, "fp32"),
 ])  # fmt: skip
 def test_precision_follows_processor_and_width(
     fast: bool, dim: int, precision: str, monkeypatch: pytest.MonkeyPatch
@@ -53,6 +55,17 @@ def test_a_resumed_run_keeps_its_choices_save_those_stated() -> None:
     assert machine.kept(stated, before, now) == Choices(
         precision="fp32", compile=True, threads=2, micro_batch=3
     )
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_resume_with_another_attention_says_so(
+    native: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, now = Choices(native=native), Choices(native=not native)
+    assert machine.kept(recipe("char-tiny"), before, now).native is not native
+    assert "not bit for bit" in capsys.readouterr().err
+    machine.kept(recipe("char-tiny"), before, before)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ class Causal:
         if examples.documents is not None:
             here, there = examples.documents[:, :-1], examples.documents[:, 1:]
             targets = np.where(here == there, targets, IGNORE)
-            batch["mask"] = torch.from_numpy(np.ascontiguousarray(here))
-        batch["inputs"] = torch.from_numpy(np.ascontiguousarray(inputs))
-        batch["targets"] = torch.from_numpy(np.ascontiguousarray(targets))
+            batch["mask"] = torch.from_numpy(here.copy())
+        batch["inputs"] = torch.from_numpy(inputs.copy())
+        batch["targets"] = torch.from_numpy(targets.copy())
         return batch
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:

@@ -34,13 +34,17 @@ def demo() -> RunConfig:
 
 
 def char_tiny() -> RunConfig:
-    """nanoGPT's CPU run: 0.8 M parameters over characters, some minutes on a laptop."""
+    """nanoGPT's CPU run: 0.8 M parameters over characters, little more than a minute on a laptop.
+
+    Rates compared at this size: 1e-3, 2e-3, 4e-3 and 6e-3 end at validation losses of 1.883, 1.812,
+    1.767 and 1.778 (one seed; a second seed 1.755 at 4e-3, 1.770 at 6e-3).
+    """
     return RunConfig(
         recipe="char-tiny",
         data=DataConfig(),
         tokenizer=TokenizerConfig(kind="char"),
         model=_char_gpt(layers=4, heads=4, dim=128, context=64, dropout=0.0),
-        optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1),
+        optimizer=OptimizerConfig(lr=4e-3, betas=(0.9, 0.99), weight_decay=0.1),
         schedule=ScheduleConfig(kind="cosine", warmup=100, final=0.1),
         train=TrainConfig(steps=2000, batch=12, documents=False, sample_every=500),
         sample=SampleConfig(tokens=300),

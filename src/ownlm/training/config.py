@@ -80,3 +80,5 @@ class Choices(Config):
     """Cores computed on; 0: left as the process was started."""
     micro_batch: int = 0
     """Sequences in memory at once; 0: the whole batch."""
+    native: bool = False
+    """Whether attention ran in the kernel built on this machine: its sums round otherwise."""

@@ -19,7 +19,8 @@ class Progress:
     def __init__(self, begin: int, steps: int) -> None:
         self.begin, self.steps = begin, steps
         self._figures = ""
-        self._began = self._read_at = time.monotonic()
+        self._read_at = time.monotonic()
+        self._first: tuple[int, float] | None = None
         self._tokens: int | None = None
         self._rate: float | None = None
         self._spoke = -QUIET_SECONDS
@@ -42,14 +43,16 @@ class Progress:
 
     def advance(self, step: int, loss: float | None = None, tokens: int = 0) -> None:
         """Show that `step` updates are done, with `loss` and `tokens` read where they are known."""
+        self._first = self._first or (step, time.monotonic())
         if loss is not None:
             self._figures = f"loss {loss:.4f}{self._speed(tokens)}"
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=step, figures=self._figures)
         elif time.monotonic() - self._spoke >= QUIET_SECONDS or step == self.steps:
             self._spoke = time.monotonic()
-            left = duration(self.seconds_left(step))
-            say(f"step {step}/{self.steps}  {self._figures}  {left} left")
+            left = self.seconds_left(step)
+            words = "" if left is None else f"  {duration(left)} left"
+            say(f"step {step}/{self.steps}  {self._figures}{words}")
 
     def _speed(self, tokens: int) -> str:
         """Tokens a second since the last call, smoothed; nothing at the first."""
@@ -60,10 +63,15 @@ class Progress:
         self._tokens, self._read_at = tokens, now
         return f"  {self._rate:,.0f} tokens/s" if self._rate is not None else ""
 
-    def seconds_left(self, step: int) -> float:
-        """At the pace so far, evaluations and saves included."""
-        done = max(1, step - self.begin)
-        return (time.monotonic() - self._began) / done * (self.steps - step)
+    def seconds_left(self, step: int) -> float | None:
+        """At the pace since the first update, evaluations and saves included; None at the first.
+
+        What went before it (compiling, the first evaluation) happens once and says nothing.
+        """
+        first, at = self._first or (step, 0.0)
+        if step == first:
+            return 0.0 if step == self.steps else None
+        return (time.monotonic() - at) / (step - first) * (self.steps - step)
 
 
 def duration(seconds: float) -> str:

@@ -235,7 +235,9 @@ class Trainer:
             run=self.run.values,
         )
         folder = self.run.checkpoint(step)
+        training = self.model.training
         checkpoint.write(folder, state, self.tensors(), lambda f: self.save_model(self.model, f))
+        self.model.train(training)  # a saver that puts it to rest must not end dropout
         self.saved_step = step
         checkpoint.retire(self.run.checkpoints, self.config.keep, self.journal.best_step)
 
