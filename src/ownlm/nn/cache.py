@@ -24,6 +24,10 @@ class LayerCache:
     def __len__(self) -> int:
         return self.length
 
+    def extend(self, x_BTD: Tensor) -> Tensor:
+        """What keys and values are made of: here the new tokens, (B, T, D), as they are."""
+        return x_BTD
+
     def update(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         """Append T tokens; returns all keys and values so far, (B, G, S, K) views."""
         end = self.length + k_BGTK.shape[2]

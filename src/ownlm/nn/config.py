@@ -50,13 +50,42 @@ class RopeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatternConfig:
+    """A sparse pattern of attention (nn/pattern.py): a query reaches the union of what is set."""
+
+    block: int = 1
+    """Tokens of a block, counted from the beginning of the document."""
+    near: int = 0
+    """Blocks to each side of the query's own."""
+    stride: int = 0
+    """Keys at multiples of so many tokens away (Child et al. 2019, arXiv:1904.10509)."""
+    summary: int = 0
+    """The last tokens of every block (the same paper's fixed pattern)."""
+    first: int = 0
+    """Blocks at the beginning that see all and are seen by all (arXiv:2004.05150)."""
+    last: int = 0
+    """Blocks at the end that do; for encoders only, a decoder does not know the end."""
+    random: int = 0
+    """Further blocks, drawn for each block of queries (arXiv:2007.14062)."""
+    seed: int = 0
+    """Decides the draw."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerKind:
     """What may differ from layer to layer: how far attention looks and how positions enter."""
 
     window: int = 0
     """Tokens that a query sees, itself included; 0 means all."""
+    pattern: PatternConfig | None = None
+    """Which of them it sees; None: each."""
     rope: RopeConfig | None = None
     """Rotary positions of this layer; None leaves queries and keys unrotated."""
+
+    @property
+    def sight(self) -> tuple[int, PatternConfig | None]:
+        """What decides the mask: layers that agree in it share one."""
+        return self.window, self.pattern
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,5 +232,5 @@ class TaskConfig:
 class InitConfig:
     """Which table of `initialise.POLICIES` fills a new model, and its scale."""
 
-    policy: Literal["scaled", "plain", "unscaled"] = "scaled"
+    policy: Literal["scaled", "plain", "unscaled", "recurrent"] = "scaled"
     std: float = 0.02

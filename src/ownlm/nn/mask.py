@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ownlm.nn.config import PatternConfig
+from ownlm.nn.pattern import reached
+
 
 @dataclass(frozen=True)
 class Span:
@@ -43,11 +46,16 @@ def count_positions(segments_BS: Tensor) -> Tensor:
     stepped over as if it belonged to it.
     """
     places = torch.arange(segments_BS.shape[1], device=segments_BS.device).expand_as(segments_BS)
-    last_real = torch.where(segments_BS > 0, places, 0).cummax(dim=1).values
-    filled = segments_BS.gather(1, last_real)
+    filled = last_real(segments_BS)
     begins = torch.ones_like(filled, dtype=torch.bool)
     begins[:, 1:] = filled[:, 1:] != filled[:, :-1]
     return places - torch.where(begins, places, 0).cummax(dim=1).values
+
+
+def last_real(segments_BS: Tensor) -> Tensor:
+    """The segment of the last real token up to each place: [0 1 0 2] -> [0 1 1 2]."""
+    places = torch.arange(segments_BS.shape[1], device=segments_BS.device).expand_as(segments_BS)
+    return segments_BS.gather(1, torch.where(segments_BS > 0, places, 0).cummax(dim=1).values)
 
 
 def distances(span: Span, first: int = 0) -> Tensor:
@@ -66,9 +74,16 @@ class Mask:
     """
 
     def __init__(
-        self, span: Span, *, causal: bool, window: int = 0, bias: Tensor | None = None
+        self,
+        span: Span,
+        *,
+        causal: bool,
+        window: int = 0,
+        bias: Tensor | None = None,
+        pattern: PatternConfig | None = None,
     ) -> None:
         self.span, self.causal, self.window, self.bias = span, causal, window, bias
+        self.pattern = pattern
         # A layer with a window keeps only the keys that the next query can still see.
         self.first = max(0, span.past - window + 1) if window else 0
         self._tensor: Tensor | None = None
@@ -84,7 +99,8 @@ class Mask:
         """Nothing but perhaps a triangle over the queries themselves."""
         near = 0 < self.window < self.span.past + self.span.length - self.first
         shifted = self.causal and self.span.length > 1 and self.span.past > 0
-        return self.span.segments is None and self.bias is None and not near and not shifted
+        chosen = self.bias is not None or self.pattern is not None
+        return self.span.segments is None and not chosen and not near and not shifted
 
     @property
     def tensor(self) -> Tensor | None:
@@ -92,7 +108,12 @@ class Mask:
 
         None when the mask is `plain`.
         """
-        if self._tensor is None and not self.plain:
+        return None if self.plain else self.built
+
+    @property
+    def built(self) -> Tensor:
+        """The same, built even where a kernel would not need it."""
+        if self._tensor is None:
             self._tensor = self._build_tensor()
         return self._tensor
 
@@ -100,9 +121,10 @@ class Mask:
     def ranges(self) -> tuple[Tensor, Tensor] | None:
         """(lo, hi), int32 and (B, T): query t sees the keys lo[t] to hi[t] - 1 and no other.
 
-        None where no range says it: a score bias, cached keys, a segment with a gap.
+        None where no range says it: a bias, a pattern, cached keys, a segment with a gap.
         """
-        if self._ranges is None and self.bias is None and self.span.past == 0:
+        dense = self.bias is None and self.pattern is None
+        if self._ranges is None and dense and self.span.past == 0:
             self._ranges = self._build_ranges()
         return self._ranges
 
@@ -111,12 +133,27 @@ class Mask:
         seen = distance <= 0 if self.causal else torch.ones_like(distance, dtype=torch.bool)
         if self.window:
             seen = seen & (distance.abs() < self.window)
+        if self.pattern is not None:
+            seen = seen & self._reached(self.pattern)
         if self.span.segments is not None:
             queries = self.span.segments[:, self.span.past :, None]
             seen = (seen & (queries == self.span.segments[:, None, self.first :]))[:, None]
         if self.bias is None:
             return seen
         return self.bias[..., self.first :].masked_fill(~seen, -torch.inf)
+
+    def _reached(self, pattern: PatternConfig) -> Tensor:
+        """What the pattern allows: (T, S), or (B, T, S) where rows hold several documents."""
+        span = self.span
+        if span.segments is None:
+            keys = torch.arange(span.past + span.length, device=span.positions.device)
+            ends = torch.full_like(keys, len(keys) - 1)
+        else:
+            keys, same = count_positions(span.segments), span.segments[:, :, None]
+            ends = torch.where(same == span.segments[:, None], keys[:, None], 0).amax(dim=-1)
+        queries = keys[..., span.past :]
+        known = queries if self.causal else ends[..., span.past :]
+        return reached(pattern, queries, keys[..., self.first :], known)
 
     def _build_ranges(self) -> tuple[Tensor, Tensor] | None:
         places = torch.arange(self.span.length, device=self.span.positions.device)[None]

@@ -56,16 +56,29 @@ class Stack(nn.Module):
             kind = self.config.kind(layer)
             held = cache.layers[layer] if cache is not None else None
             table = tables.get(kind.rope)
-            context = Context(masks[kind.window], table, held, hidden, memory_mask, routes)
+            context = Context(masks[kind.sight], table, held, hidden, memory_mask, routes)
             x_BTD = block(x_BTD, context)
         y_BTD: Tensor = self.norm(x_BTD)
         return y_BTD
 
-    def masks(self, span: Span) -> dict[int, Mask]:
-        """The mask of each window that some layer has."""
+    def new_cache(self, reserve: int = 0) -> Cache:
+        """An empty cache with room for `reserve` tokens."""
+        return Cache(self.config.windows, reserve)
+
+    def new_memory(self) -> Cache | None:
+        """Nothing is passed from segment to segment."""
+        return None
+
+    def masks(self, span: Span) -> dict[object, Mask]:
+        """The mask of each window and pattern that some layer has."""
+        c = self.config
         bias = self.relative(distances(span)) if self.relative is not None else None
-        windows = set(self.config.windows)
-        return {w: Mask(span, causal=self.config.causal, window=w, bias=bias) for w in windows}
+        return {
+            (window, pattern): Mask(
+                span, causal=c.causal, window=window, bias=bias, pattern=pattern
+            )
+            for window, pattern in {c.kind(layer).sight for layer in range(c.layers)}
+        }
 
     def tables(self, span: Span, dtype: torch.dtype) -> dict[object, Rotation]:
         """The rotary tables of each kind of layer that rotates."""
