@@ -26,6 +26,8 @@ class Rule(NamedTuple):
     """Divide by the root of the number of inputs, a row's length."""
     queries: bool = False
     """Divide the queries' rows by the root of the head's width: the scores are not."""
+    forget: bool = False
+    """The second quarter of the rows is `value`, the rest zero: an LSTM's forget gates."""
 
 
 # fmt: off
@@ -58,6 +60,17 @@ POLICIES: dict[str, tuple[Rule, ...]] = {
         Rule("weight",             1, per_input=True),
         Rule("bias",               0),
     ),
+    # An LSTM: as wide as PyTorch fills it, and gates that forget nothing at first
+    # (Jozefowicz et al. 2015, PMLR 37).
+    "recurrent": (
+        Rule("tokens.weight",      0.05),
+        Rule("head.weight",        0.05),
+        Rule("weight_ih_l0",       0.58, per_input=True),
+        Rule("weight_hh_l0",       0.58, per_input=True),
+        Rule("bias_ih_l0",         0, value=1.0, forget=True),
+        Rule("bias_hh_l0",         0),
+        Rule("bias",               0),
+    ),
 }
 # fmt: on
 
@@ -71,6 +84,8 @@ def initialise(model: nn.Module, config: InitConfig, branches: int, seed: int) -
         fill(parameter, name, seed, std, rule.value - _offset(model, name))
         if rule.queries:
             _shrink_queries(model, name, parameter)
+        if rule.forget:
+            _open_forget_gates(parameter)
 
 
 def fill(parameter: Tensor, name: str, seed: int, std: float, value: float) -> None:
@@ -89,6 +104,12 @@ def _shrink_queries(model: nn.Module, name: str, parameter: Tensor) -> None:
     rows = getattr(attention, "widths", parameter.shape)[0]
     with torch.no_grad():
         parameter[:rows] *= float(attention.head_dim) ** -0.5  # type: ignore[arg-type]
+
+
+def _open_forget_gates(parameter: Tensor) -> None:
+    quarter = len(parameter) // 4
+    with torch.no_grad():
+        parameter[:quarter] = parameter[2 * quarter :] = 0.0
 
 
 def _offset(model: nn.Module, name: str) -> float:
