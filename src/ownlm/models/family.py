@@ -33,6 +33,8 @@ class Row:
     """They keep a first axis of one: (1, n) for our (n)."""
     heads: int = 0
     """They keep query, key and value of each of so many heads together (GPT-NeoX, BLOOM)."""
+    spread: int = 0
+    """They part the last axis into so many: (D, H, K) for (D, H K) (XLNet)."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class Family:
     """Tensor names in model.safetensors."""
     adapt: Callable[[Any], None] | None = None
     """Puts parts that only this family has into a model just made (and imports torch itself)."""
+    make: Callable[..., Any] | None = None
+    """(architecture, family, config.json) to a model whose class or stack is not the usual one
+    (and imports torch itself)."""
 
 
 def both(

@@ -31,17 +31,20 @@ class Piece:
     transpose: bool
     lead: bool = False
     heads: int = 0
+    spread: int = 0
 
     def to_disk(self, part: Tensor) -> Tensor:
         """Our rows as they are kept on disk."""
         if self.heads:  # (3, H, K) to (H, 3, K)
             part = part.unflatten(0, (3, self.heads, -1)).transpose(0, 1).flatten(0, 2)
         part = part.T if self.transpose else part
+        part = part.unflatten(-1, (self.spread, -1)) if self.spread else part
         return part[None] if self.lead else part
 
     def from_disk(self, part: Tensor) -> Tensor:
         """The other way."""
         part = part[0] if self.lead else part
+        part = part.flatten(-2) if self.spread else part
         part = part.T if self.transpose else part
         if self.heads:
             part = part.unflatten(0, (self.heads, 3, -1)).transpose(0, 1).flatten(0, 2)
@@ -92,16 +95,23 @@ def _item(row: Row, layer: int, shapes: dict[str, tuple[int, ...]]) -> Item:
         pieces.append(
             Piece(
                 part.replace("#", str(layer)),
-                (1,) * row.lead + (theirs[::-1] if transpose else theirs),
+                _on_disk(row, theirs[::-1] if transpose else theirs),
                 begin,
                 begin + size,
                 transpose,
                 row.lead,
                 row.heads,
+                row.spread,
             )
         )
         begin += size
     return Item(ours, tuple(pieces), row.zeros)
+
+
+def _on_disk(row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
+    *before, last = shape
+    parted = (row.spread, last // row.spread) if row.spread else (last,)
+    return (1,) * row.lead + (*before, *parted)
 
 
 def export(model: nn.Module, names: Names) -> dict[str, Tensor]:
