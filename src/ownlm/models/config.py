@@ -46,6 +46,20 @@ class ModelConfig(Config):
     """Feed-forward parts to choose from; 0: the family's number (mixtral, qwen3-moe)."""
     experts_chosen: int = Field(default=0, ge=0, le=1_024)
     """Experts that each token passes through; 0: the family's number."""
+    memory: int = Field(default=0, ge=0, le=16_777_216)
+    """Tokens of earlier segments that are remembered; 0: as many as the context (transformer-xl,
+    xlnet)."""
+    pattern: str = Field(default="", pattern="^(|window|strided|fixed|longformer|bigbird)$")
+    """Sparse attention in every layer, whatever the family (models/patterns.py): window, strided,
+    fixed, longformer or bigbird; empty: what the family has."""
+    pattern_size: int = Field(default=0, ge=0, le=16_777_216)
+    """window and longformer: keys less than so many tokens away are seen; strided: the stride;
+    fixed and bigbird: tokens of a block. 0: derived from the context."""
+    pattern_globals: int = Field(default=0, ge=0, le=16_777_216)
+    """longformer: tokens at the beginning that see and are seen by all; fixed: tokens at the end
+    of each block that all later ones see. 0: a sixteenth of the size."""
+    pattern_random: int = Field(default=0, ge=0, le=1_024)
+    """bigbird: random blocks that each block sees; 0: three."""
 
     decoder_layers: int = Field(default=0, ge=0, le=1_000)
     """Blocks of the decoder of an encoder-decoder; 0: as many as `layers`."""
@@ -70,6 +84,27 @@ class ModelConfig(Config):
                 next_command=f"choose kv_heads among {_divisors(self.heads)}",
             )
         return self
+
+
+class Word2VecConfig(Config):
+    """How vectors of tokens are trained (models/word2vec.py); the paper's values."""
+
+    dim: int = Field(default=100, ge=1, le=131_072)
+    """Width of a vector."""
+    window: int = Field(default=5, ge=1, le=1_000)
+    """Tokens to each side that may count as neighbours."""
+    negatives: int = Field(default=5, ge=1, le=1_000)
+    """Random tokens that each neighbour is told from."""
+    subsample: float = Field(default=1e-3, ge=0.0, le=1.0)
+    """Tokens more frequent than this are left out at random; 0: none is."""
+    epochs: int = Field(default=5, ge=1)
+    """Passes over the text."""
+    rate: float = Field(default=0.025, gt=0.0)
+    """Step size at the beginning."""
+    batch: int = Field(default=256, ge=1)
+    """Pairs that are learned from at once."""
+    seed: int = Field(default=1, ge=0)
+    """Decides the first vectors and all that is drawn."""
 
 
 def _divisors(number: int) -> str:
