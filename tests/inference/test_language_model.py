@@ -25,7 +25,7 @@ def folder(tiny: LM, tmp_path: Path) -> Path:
 def scripted(lm: LM, script: Any, ids: list[int]) -> LM:
     """The same tokenizer with a model that says `ids`, which end with the end of text."""
     said = LM(lm.model, lm.tokenizer)
-    said.model = script(ids, lm.model.vocab)
+    said.writer = script(ids, lm.model.vocab)
     return said
 
 

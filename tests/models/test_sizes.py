@@ -19,6 +19,11 @@ COUNTED = {
     "mt5-small": 300_176_768,
     "bart-base": 139_420_416 + 50_265,
     "bart-large": 406_291_456 + 50_265,
+    "xlnet-base-cased": 116_718_336 + 32_000,
+    "lstm-ptb-large": 66_034_000,  # "66 million"
+    "lstm-awd": 24_221_600,  # "24M"
+    "transformer-xl-41m": 41_066_700,
+    "transformer-xl-277m": 277_278_924,
 }
 
 

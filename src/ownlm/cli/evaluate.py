@@ -59,7 +59,7 @@ def run(args: list[str]) -> int:
     stream = open_text(options, lm)
     with _shown() as progress:
         found = likelihood(
-            lm.model,
+            lm.require_writer(),
             Causal(),
             stream,
             context=lm.model.context,

@@ -102,6 +102,8 @@ def _facts(d: "Description") -> "Table":
         "attention": f"{d.layers} layers of {d.heads} heads of {d.head_dim}"
         + (f", {d.kv_heads} for keys and values" if d.kv_heads != d.heads else ""),
     }
+    if not d.heads:
+        rows["attention"] = f"none: {d.layers} recurrent layers"
     return _grid([[name, text] for name, text in rows.items()], "")
 
 

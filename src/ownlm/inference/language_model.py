@@ -39,8 +39,9 @@ class LM:
             )
         self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
         self.stop_ids = {tokenizer.eos_id, *_eos_ids(model.config)}
-        self.writes = model.architecture.stack.causal
-        """False for an encoder: it fills gaps and classifies, but continues no text."""
+        self.writer = self.model.writer
+        """The model as one that predicts the next token; None for an encoder, which fills gaps
+        and classifies but continues no text."""
 
     def generate(
         self,
@@ -71,18 +72,23 @@ class LM:
         stop: Sequence[str] = (),
     ) -> Iterator[str]:
         """The same piece by piece, as soon as it is decided; never half a character."""
-        if not self.writes:
-            raise ConfigError(
-                f"{self.model.family.name} is an encoder: it cannot continue a text",
-                where=str(self.folder or "model"),
-                next_command="name a decoder, such as a GPT-2 or LLaMA model",
-            )
+        self.require_writer()
         if max_tokens < 0:
             raise ConfigError(f"expected 0 or more, found {max_tokens}", where="max_tokens")
         if isinstance(stop, str):
             stop = (stop,)
         sampler = Sampler(sampling or SamplingConfig())
         return until_stop(self._pieces(self.prompt_ids(prompt), sampler, max_tokens), stop)
+
+    def require_writer(self) -> Any:
+        """The model as one that predicts the next token; ConfigError when it is none."""
+        if self.writer is None:
+            raise ConfigError(
+                f"{self.model.family.name} is an encoder: it cannot continue a text",
+                where=str(self.folder or "model"),
+                next_command="name a decoder, such as a GPT-2 or LLaMA model",
+            )
+        return self.writer
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """What the model reads first: the beginning-of-text token, where the tokenizer has
@@ -106,7 +112,7 @@ class LM:
         def choose(logits_V: Tensor) -> int:
             return sampler(logits_V[: self.tokenizer.vocab_size])
 
-        for token in decode(self.model, ids, choose, max_tokens):
+        for token in decode(self.require_writer(), ids, choose, max_tokens):
             if token in self.stop_ids:
                 break
             if piece := decoder.push(token):

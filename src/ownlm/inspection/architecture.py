@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ownlm.models.families import family_of
-from ownlm.models.hf_config import Reader
 from ownlm.models.load import count_parameters
 from ownlm.models.model import EncoderDecoder, Model, make_model
+from ownlm.models.patterns import architecture_of
 from ownlm.nn.config import StackConfig
 
 WIDTHS = {"fp32": 4, "bf16": 2}
@@ -113,7 +113,7 @@ def sketch(values: Mapping[str, Any], where: str = "config.json") -> Model:
     """
     family = family_of(dict(values), where)
     with torch.device("meta"):
-        return make_model(family.from_hf(Reader(values, where)), family, dict(values))
+        return make_model(architecture_of(family, dict(values), where), family, dict(values))
 
 
 def tree(module: nn.Module, name: str) -> Part:

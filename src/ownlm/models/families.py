@@ -16,17 +16,21 @@ from ownlm.models.gpt import GPT2
 from ownlm.models.gpt1 import GPT1
 from ownlm.models.gpt3 import GPT3
 from ownlm.models.llama import LLAMA
+from ownlm.models.lstm import LSTM
 from ownlm.models.mistral import MISTRAL
 from ownlm.models.mixtral import MIXTRAL, QWEN3_MOE
 from ownlm.models.modernbert import MODERNBERT
 from ownlm.models.neox import GPT_NEOX
 from ownlm.models.olmo import OLMO2
+from ownlm.models.patterns import PREFIX
 from ownlm.models.phi import PHI3
 from ownlm.models.qwen import QWEN2, QWEN3
 from ownlm.models.roberta import ROBERTA
 from ownlm.models.smollm import SMOLLM3
 from ownlm.models.t5 import MT5, T5
 from ownlm.models.transformer import MARIAN
+from ownlm.models.transformer_xl import TRANSFORMER_XL
+from ownlm.models.xlnet import XLNET
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -57,6 +61,9 @@ FAMILIES: dict[str, Family] = {
         MT5,
         BART,
         MARIAN,
+        TRANSFORMER_XL,
+        XLNET,
+        LSTM,
     )
 }
 
@@ -74,11 +81,11 @@ def family_named(name: str) -> Family:
 
 
 def family_of(values: dict[str, Any], where: str = "config.json") -> Family:
-    """The family of a config.json by its `model_type`."""
+    """The family of a config.json by its `model_type`, sparse or not."""
     kind = values.get("model_type")
     known = {kind: family for family in FAMILIES.values() for kind in family.model_types}
-    if isinstance(kind, str) and kind in known:
-        return known[kind]
+    if isinstance(kind, str) and kind.removeprefix(PREFIX) in known:
+        return known[kind.removeprefix(PREFIX)]
     if kind is None:
         raise CheckpointError("model_type: missing", where=where)
     raise CheckpointError("model_type: " + _unknown(str(kind), list(known)), where=where)

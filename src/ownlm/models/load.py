@@ -15,9 +15,10 @@ from ownlm.errors import CheckpointError, ConfigError
 from ownlm.files import MANIFEST, disk_errors, sha256, sync_file, sync_folder, write_json
 from ownlm.models.config import ModelConfig
 from ownlm.models.families import family_named, family_of
-from ownlm.models.family import Family
-from ownlm.models.hf_config import Reader, read_config
+from ownlm.models.family import Family, refuse
+from ownlm.models.hf_config import read_config
 from ownlm.models.model import Model, SingleStack, make_model
+from ownlm.models.patterns import architecture_of, with_pattern_written
 from ownlm.models.tensors import find_files
 from ownlm.models.weights import export, fill
 from ownlm.nn.initialise import initialise
@@ -62,7 +63,10 @@ def hf_values(config: ModelConfig) -> dict[str, Any]:
             where="model.vocab",
             next_command="set model.vocab, or give the data or tokenizer that decides it",
         )
-    return family_named(config.family).to_hf(config)
+    values = family_named(config.family).to_hf(config)
+    if "mem_len" not in values:
+        refuse(config, "memory")
+    return with_pattern_written(values, config)
 
 
 def load_model(
@@ -135,7 +139,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def _empty(family: Family, values: dict[str, Any], where: str) -> Model:
-    architecture = family.from_hf(Reader(values, where))
+    architecture = architecture_of(family, values, where)
     with torch.device("meta"):
         return make_model(architecture, family, dict(values))
 

@@ -22,13 +22,20 @@ class Model(nn.Module):
     """What all models have: an embedding, a stack, heads, and the data they were made from.
 
     `config` is the content of config.json; it is what a saved folder will say.
+    `stack` stands in for a stack of blocks where a family has another.
     """
 
-    def __init__(self, architecture: Architecture, family: Family, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        family: Family,
+        config: dict[str, Any],
+        stack: Any = None,
+    ) -> None:
         super().__init__()
         self.architecture, self.family, self.config = architecture, family, config
         self.embed = Embedding(architecture.embed)
-        self.stack = Stack(architecture.stack)
+        self.stack: Stack = Stack(architecture.stack) if stack is None else stack
         self.head = Head(architecture.head)
         self.task = TaskHead(architecture.task) if architecture.task else None
 
@@ -42,7 +49,12 @@ class Model(nn.Module):
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> Cache:
         """An empty cache; `length` reserves room for that many tokens at once."""
-        return Cache(self.architecture.stack.windows, length or 0)
+        return self.stack.new_cache(length or 0)
+
+    def new_memory(self, batch: int = 1) -> Cache | None:
+        """What segments of a text pass on, to be given as `cache` with each one in training and
+        evaluation; None where a model reads every segment by itself."""
+        return self.stack.new_memory()
 
     @property
     def context(self) -> int:
@@ -68,8 +80,14 @@ class Model(nn.Module):
 class SingleStack(Model):
     """GPT, LLaMA, BERT: whether it decodes or encodes is `StackConfig.causal`."""
 
-    def __init__(self, architecture: Architecture, family: Family, config: dict[str, Any]) -> None:
-        super().__init__(architecture, family, config)
+    def __init__(
+        self,
+        architecture: Architecture,
+        family: Family,
+        config: dict[str, Any],
+        stack: Any = None,
+    ) -> None:
+        super().__init__(architecture, family, config, stack)
         if family.adapt is not None:
             family.adapt(self)
 
@@ -94,6 +112,11 @@ class SingleStack(Model):
         if experts is None or not self.training:
             return output
         return output._replace(balance=experts.balance * imbalance(routes, experts.chosen, mask))
+
+    @property
+    def writer(self) -> Any:
+        """The model as one that predicts the next token; None when it sees what comes."""
+        return self if self.architecture.stack.causal else None
 
 
 class EncoderDecoder(Model):
@@ -152,6 +175,9 @@ class EncoderDecoder(Model):
 
 def make_model(architecture: Architecture, family: Family, config: dict[str, Any]) -> Model:
     """The class that an architecture needs; nothing is filled yet."""
+    if family.make is not None:
+        made: Model = family.make(architecture, family, config)
+        return made
     kind = SingleStack if architecture.encoder is None else EncoderDecoder
     return kind(architecture, family, config)
 
