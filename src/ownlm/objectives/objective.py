@@ -2,7 +2,8 @@
 
 An objective lives outside the models and has no parameters of its own. `collate` runs in numpy
 and may corrupt (mask, shuffle, noise) with the generator it is given, which is a pure function
-of (seed, step, micro-batch): a resumed run corrupts the same way.
+of (seed, step): a resumed run corrupts the same way. What happens to a row depends on that and
+on the row alone (see rows.py), so a batch may be cut into any micro-batches.
 """
 
 from typing import NamedTuple, Protocol, TypeAlias
@@ -39,6 +40,14 @@ class Examples(Protocol):
     @property
     def documents(self) -> npt.NDArray[np.int32] | None:
         """(B, T + 1): the document of each token, from 1; None where windows are one stream."""
+
+    @property
+    def sample_ids(self) -> npt.NDArray[np.int64]:
+        """(B,): where in the stream each window begins."""
+
+    @property
+    def partners(self) -> npt.NDArray[np.int64] | None:
+        """(B, T + 1): for each row another window, from anywhere; None unless asked for."""
 
 
 class Objective(Protocol):

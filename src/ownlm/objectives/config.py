@@ -1,0 +1,31 @@
+"""What the model is to learn from plain text. No torch here: options are parsed with this."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ownlm.config import Config
+
+Kind = Literal["auto", "causal", "middle", "masked", "spans", "infilling"]
+
+
+class ObjectiveConfig(Config):
+    """The task that text is turned into; what a field means is said where it applies."""
+
+    kind: Kind = "auto"
+    """causal: the next token; middle: the same, some documents with their middle last (fill in the
+    middle); masked: hidden tokens (BERT); spans: spans behind sentinels (T5); infilling: spans and
+    sentences out of order (BART); auto: what the family was pretrained with."""
+    rate: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the tokens that is hidden (masked, spans, infilling) or of the documents that are
+    rearranged (middle); 0: the paper's, 0.15, 0.15, 0.3 and 0.5."""
+    span: float = Field(default=3.0, ge=1.0)
+    """Mean length of a hidden span (spans, infilling)."""
+    unit: Literal["token", "word", "chinese"] = "token"
+    """What is hidden at once (masked): tokens, whole words, or words that a segmenter finds in
+    Chinese text (`pip install jieba`)."""
+    dynamic: bool = True
+    """Hide other tokens in every epoch (masked), as RoBERTa; BERT hid the same."""
+    pairs: Literal["auto", "none", "next", "order"] = "auto"
+    """What is asked about two segments (masked): whether the second follows (next), whether they
+    are in order (order); auto: next where the head answers it, as in BertForPreTraining."""

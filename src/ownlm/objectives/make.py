@@ -1,0 +1,130 @@
+"""From a configuration to the objective: what a model can learn, and what it learns unless told."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from ownlm.errors import ConfigError
+from ownlm.models.family import Architecture
+from ownlm.objectives.causal import Causal
+from ownlm.objectives.config import ObjectiveConfig
+from ownlm.objectives.denoise import Infilling, Spans
+from ownlm.objectives.masked import Corruption, Masked
+from ownlm.objectives.middle import MIDDLE, PREFIX, SUFFIX, FillInTheMiddle
+from ownlm.objectives.objective import Objective
+from ownlm.objectives.rows import Ids
+from ownlm.objectives.vocabulary import vocabulary
+from ownlm.tokenization.tokenizer import Tokenizer
+
+Shape = Literal["decoder", "encoder", "encoder-decoder"]
+
+# fmt: off
+FOR = {
+    "causal":    "decoder",
+    "middle":    "decoder",
+    "masked":    "encoder",
+    "spans":     "encoder-decoder",
+    "infilling": "encoder-decoder",
+}
+# fmt: on
+"""The shape of model that each objective is for."""
+
+RATES = {"masked": 0.15, "spans": 0.15, "infilling": 0.3, "middle": 0.5}
+INFILLED = ("bart",)
+"""Families of encoder-decoders that were pretrained by infilling; the others by spans."""
+
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))
+"""T5's; a tokenizer of a few hundred tokens may do with fewer."""
+
+CONTROLS: dict[str, tuple[str, ...]] = {
+    "middle": (PREFIX, SUFFIX, MIDDLE),
+    "masked": ("<|begin|>", "<|mask|>"),
+    "spans": SENTINELS,
+    "infilling": ("<|begin|>", "<|mask|>"),
+}
+"""Control tokens that a tokenizer trained for the objective is given."""
+
+
+def shape_of(architecture: Architecture) -> Shape:
+    """Which of the three kinds of Transformer a model is."""
+    if architecture.encoder is not None:
+        return "encoder-decoder"
+    return "decoder" if architecture.stack.causal else "encoder"
+
+
+def settled(config: ObjectiveConfig, architecture: Architecture, family: str) -> ObjectiveConfig:
+    """`config` with nothing left open; ConfigError where the model cannot learn it."""
+    shape, kind = shape_of(architecture), config.kind
+    usual = {"decoder": "causal", "encoder": "masked"}.get(shape, "spans")
+    if kind == "auto":
+        kind = "infilling" if family in INFILLED else usual
+    if FOR[kind] != shape:
+        able = ", ".join(name for name, wanted in FOR.items() if wanted == shape)
+        article = "a" if shape == "decoder" else "an"
+        raise ConfigError(
+            f"{family} is {article} {shape}, which cannot learn {kind!r}",
+            where="objective.kind",
+            next_command=f"--objective.kind {able.split(', ')[0]} (it can learn: {able})",
+        )
+    if shape != "decoder" and not architecture.head.vocab:
+        raise ConfigError(
+            f"a {family} with this head says no words, and cannot learn {kind!r}",
+            where="model.head",
+            next_command="leave out model.head",
+        )
+    can_pair = shape == "encoder" and architecture.task is not None
+    pairs = config.pairs
+    if pairs == "auto":
+        pairs = "next" if can_pair else "none"
+    if pairs != "none" and not can_pair:
+        raise ConfigError(
+            f"{family} has no head that answers for pairs of segments",
+            where="objective.pairs",
+            next_command="--objective.pairs none, or --model.family bert",
+        )
+    rate = config.rate or RATES.get(kind, 0.0)
+    return config.model_copy(update={"kind": kind, "pairs": pairs, "rate": rate})
+
+
+def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "") -> Objective:
+    """The objective of a settled configuration.
+
+    `start` is the role of the token that a decoder begins with: "pad" (T5) or "end" (BART).
+    ConfigError when the tokenizer lacks control tokens.
+    """
+    if config.kind == "causal":
+        return Causal()
+    vocab = vocabulary(tokenizer)
+    if config.kind == "middle":
+        return FillInTheMiddle(vocab, rate=config.rate)
+    if config.kind == "masked":
+        words = chinese_words(tokenizer) if config.unit == "chinese" else None
+        corruption = Corruption(rate=config.rate, unit=config.unit)
+        pairs = "none" if config.pairs == "auto" else config.pairs
+        return Masked(vocab, corruption, pairs=pairs, dynamic=config.dynamic, words=words)
+    kind = Infilling if config.kind == "infilling" else Spans
+    return kind(vocab, vocab.need(start or "pad"), rate=config.rate, mean=config.span)
+
+
+def chinese_words(tokenizer: Tokenizer) -> Callable[[Ids], Ids]:
+    """Numbers the words of some tokens, Chinese ones as a segmenter finds them (Cui et al. 2019,
+    arXiv:1906.08101); a token belongs to the word that its first character is in."""
+    try:
+        import jieba
+    except ImportError:
+        raise ConfigError(
+            "finding words in Chinese text needs jieba",
+            where="objective.unit",
+            next_command="pip install jieba, or --objective.unit token",
+        ) from None
+    jieba.setLogLevel(60)  # it reports its dictionary's load time on stderr
+
+    def numbered(ids: Ids) -> Ids:
+        pieces = [tokenizer.readable(int(id)).removeprefix("##").lstrip() or " " for id in ids]
+        ends = np.cumsum([len(word) for word in jieba.cut("".join(pieces))])
+        starts = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
+        words: Ids = np.searchsorted(ends, starts, side="right")
+        return np.unique(words, return_inverse=True)[1].astype(np.int64)
+
+    return numbered
