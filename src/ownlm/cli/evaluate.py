@@ -123,7 +123,7 @@ def _table(facts: dict[str, str], found: "Likelihood") -> "Table":
         "windows": f"of {found.context:,} tokens, every {found.stride:,}",
         "loss": f"{found.loss:.4f} nats per token",
         "perplexity": f"{found.perplexity:.3f}",
-        "bits per byte": f"{found.bits_per_byte:.4f}",
+        "bits per byte": "-" if found.bits_per_byte is None else f"{found.bits_per_byte:.4f}",
         "speed": f"{speed:,.0f} tokens per second",
     }
     grid = Table.grid(padding=(0, 3))

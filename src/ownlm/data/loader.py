@@ -90,11 +90,16 @@ class Examples(Sequence[Example]):
     """A batch of windows: whole arrays for speed, and a sequence of `Example`."""
 
     def __init__(
-        self, tokens: Int64s, documents: npt.NDArray[np.int32] | None, sample_ids: Int64s
+        self,
+        tokens: Int64s,
+        documents: npt.NDArray[np.int32] | None,
+        sample_ids: Int64s,
+        partners: Int64s | None = None,
     ) -> None:
         self.tokens = tokens  # (B, T + 1)
         self.documents = documents  # (B, T + 1)
         self.sample_ids = sample_ids  # (B,), offsets in the stream
+        self.partners = partners  # (B, T + 1), another window for each row
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -106,7 +111,8 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> "Example | Examples":
         documents = None if self.documents is None else self.documents[index]
         if isinstance(index, slice):
-            return Examples(self.tokens[index], documents, self.sample_ids[index])
+            partners = None if self.partners is None else self.partners[index]
+            return Examples(self.tokens[index], documents, self.sample_ids[index], partners)
         return Example(self.tokens[index], documents)
 
 
@@ -125,8 +131,11 @@ class Loader:
         seed: int,
         documents: bool,
         prefetch: bool = True,
+        partners: bool = False,
     ) -> None:
+        """Windows of `length` tokens and one more; `partners` adds to each another one."""
         self.windows = Windows(stream, length, seed)
+        self._others = Windows(stream, length, seed + 1) if partners else None
         self._stream, self._batch, self._documents = stream, batch, documents
         self._pool = ThreadPoolExecutor(1, "ownlm-loader") if prefetch else None
         self._ahead: tuple[tuple[int, int, int], Future[Examples]] | None = None
@@ -160,7 +169,17 @@ class Loader:
 
     def _read(self, step: int, micro: int, of: int) -> Examples:
         low, high = (self._batch * part // of for part in (micro, micro + 1))
-        begins = self.windows.begins(step * self._batch + low, high - low)
-        length = self.windows.length + 1
+        first, count, length = step * self._batch + low, high - low, self.windows.length + 1
+        begins = self.windows.begins(first, count)
         documents = self._stream.documents(begins, length) if self._documents else None
-        return Examples(self._stream.gather(begins, length), documents, begins)
+        partners = None
+        if self._others is not None:
+            elsewhere = self._others.begins(first, count)
+            partners = self._stream.gather(apart(elsewhere, begins, self._stream, length), length)
+        return Examples(self._stream.gather(begins, length), documents, begins, partners)
+
+
+def apart(others: Int64s, begins: Int64s, stream: TokenStream, length: int) -> Int64s:
+    """`others`, moved half way round the stream where they overlap the windows at `begins`."""
+    moved = (others + stream.tokens // 2) % (stream.tokens - length + 1)
+    return np.where(np.abs(others - begins) < length, moved, others)

@@ -57,7 +57,8 @@ class Likelihood:
 
     loss: float
     """Nats per predicted token."""
-    bits_per_byte: float
+    bits_per_byte: float | None
+    """None where not every token is predicted, as in a masked LM."""
     predicted: int
     """Tokens that were predicted."""
     tokens: int
@@ -88,6 +89,8 @@ class Windows(NamedTuple):
 class _Examples(NamedTuple):
     tokens: NDArray[np.int64]
     documents: NDArray[np.int32] | None
+    sample_ids: NDArray[np.int64]
+    partners: NDArray[np.int64] | None
 
 
 def likelihood(
@@ -126,7 +129,9 @@ def likelihood(
     mean = nats / predicted
     return Likelihood(
         loss=mean,
-        bits_per_byte=mean * stream.tokens / max(1, stream.text_bytes) / math.log(2),
+        bits_per_byte=mean * stream.tokens / max(1, stream.text_bytes) / math.log(2)
+        if objective.covers
+        else None,
         predicted=predicted,
         tokens=stream.tokens,
         text_bytes=stream.text_bytes,
@@ -199,11 +204,10 @@ class Validation:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             log.warn(f"evaluation failed, training goes on: {what}")
             return {}
-        return {
-            "validation_loss": found.loss,
-            "validation_bpb": found.bits_per_byte,
-            "validation_perplexity": found.perplexity,
-        }
+        figures = {"validation_loss": found.loss, "validation_perplexity": found.perplexity}
+        if found.bits_per_byte is not None:
+            figures["validation_bpb"] = found.bits_per_byte
+        return figures
 
 
 def _score(
@@ -217,7 +221,10 @@ def _score(
     """Summed nats and number of targets of one batch."""
     begins, length = windows.begins, windows.length + 1
     numbers = stream.documents(begins, length) if documents else None
-    examples = _Examples(stream.gather(begins, length), numbers)
+    partners = (
+        stream.gather(_halfway(begins, length, stream), length) if objective.partners else None
+    )
+    examples = _Examples(stream.gather(begins, length), numbers, begins, partners)
     batch = objective.collate(examples, np.random.default_rng(0))
     batch["targets"] = batch["targets"].clone()  # inputs may lie in the same memory
     for row, skipped in enumerate(windows.skipped):
@@ -232,6 +239,11 @@ def _score(
             next_command="check the weights: ownlm doctor",
         )
     return total, int(loss.count)
+
+
+def _halfway(begins: NDArray[np.int64], length: int, stream: Stream) -> NDArray[np.int64]:
+    """For each window another one, half of the stream away."""
+    return (begins + stream.tokens // 2) % (stream.tokens - length + 1)
 
 
 def _batches(plan: list[Windows], batch: int) -> Iterator[Windows]:

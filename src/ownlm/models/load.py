@@ -5,7 +5,7 @@ config.json  model.safetensors  generation_config.json  (tokenizer files beside 
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -130,7 +130,16 @@ def saved_config(model: Model) -> dict[str, Any]:
 
 def set_tokens(model: Model, *, bos: int | None, eos: int | None, pad: int | None) -> None:
     """Name the tokenizer's control ids in the config.json that the model will be saved with."""
+    if "decoder_start_token_id" in model.config:
+        start = {"pad": pad, "end": eos}[decoder_start(model.config)]
+        model.config["decoder_start_token_id"] = start
     model.config |= {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
+
+
+def decoder_start(values: dict[str, Any]) -> Literal["pad", "end"]:
+    """Which token a config.json gives the decoder first: padding (T5, Marian), the end (BART)."""
+    first = values.get("decoder_start_token_id")
+    return "end" if first is not None and first == values.get("eos_token_id") else "pad"
 
 
 def count_parameters(model: nn.Module) -> int:

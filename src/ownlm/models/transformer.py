@@ -28,7 +28,8 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new 2017 Transformer."""
     values = pair_to_hf(c, written_head(c, "Marian", HEADS), "relu")
     shared = {"share_encoder_decoder_embeddings": True, "decoder_vocab_size": c.vocab}
-    return values | {"scale_embedding": True} | shared
+    start = {"decoder_start_token_id": values["pad_token_id"]}
+    return values | {"scale_embedding": True} | shared | start
 
 
 def from_hf(h: Reader) -> Architecture:

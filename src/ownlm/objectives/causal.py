@@ -16,6 +16,13 @@ from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
 class Causal:
     """Cross entropy of each next token; documents packed into a window do not see each other."""
 
+    partners = False
+    covers = True
+
+    def window(self, context: int) -> int:
+        """A window fills the context."""
+        return context
+
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """inputs (B, T), targets (B, T), and with documents the mask (B, T) that parts them."""
         inputs, targets = examples.tokens[:, :-1], examples.tokens[:, 1:]

@@ -29,7 +29,10 @@ class Exchange(NamedTuple):
 
 
 class Denoise:
-    """Cross entropy of the targets; documents are packed on both sides and do not see each other."""
+    """Cross entropy of the targets; documents packed on both sides do not see each other."""
+
+    partners = False
+    covers = False
 
     def __init__(self, vocab: Vocabulary, start: int) -> None:
         """`start` is the id that the decoder is given first, decoder_start_token_id."""

@@ -8,7 +8,7 @@ import numpy as np
 from ownlm.errors import ConfigError
 from ownlm.models.family import Architecture
 from ownlm.objectives.causal import Causal
-from ownlm.objectives.config import ObjectiveConfig
+from ownlm.objectives.config import Kind, ObjectiveConfig
 from ownlm.objectives.denoise import Infilling, Spans
 from ownlm.objectives.masked import Corruption, Masked
 from ownlm.objectives.middle import MIDDLE, PREFIX, SUFFIX, FillInTheMiddle
@@ -30,6 +30,11 @@ FOR = {
 # fmt: on
 """The shape of model that each objective is for."""
 
+USUAL: dict[Shape, Kind] = {
+    "decoder": "causal",
+    "encoder": "masked",
+    "encoder-decoder": "spans",
+}
 RATES = {"masked": 0.15, "spans": 0.15, "infilling": 0.3, "middle": 0.5}
 INFILLED = ("bart",)
 """Families of encoder-decoders that were pretrained by infilling; the others by spans."""
@@ -56,9 +61,8 @@ def shape_of(architecture: Architecture) -> Shape:
 def settled(config: ObjectiveConfig, architecture: Architecture, family: str) -> ObjectiveConfig:
     """`config` with nothing left open; ConfigError where the model cannot learn it."""
     shape, kind = shape_of(architecture), config.kind
-    usual = {"decoder": "causal", "encoder": "masked"}.get(shape, "spans")
     if kind == "auto":
-        kind = "infilling" if family in INFILLED else usual
+        kind = "infilling" if family in INFILLED else USUAL[shape]
     if FOR[kind] != shape:
         able = ", ".join(name for name, wanted in FOR.items() if wanted == shape)
         article = "a" if shape == "decoder" else "an"

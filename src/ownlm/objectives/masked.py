@@ -50,6 +50,8 @@ class Corruption:
 class Masked:
     """Cross entropy of hidden tokens, and of the question about pairs of segments."""
 
+    covers = False
+
     def __init__(
         self,
         vocab: Vocabulary,
@@ -102,6 +104,15 @@ class Masked:
             self.add(filler, cut(segments, room), label, window.rng)
         return filler.row
 
+    def window(self, context: int) -> int:
+        """The marks of a sequence take room that the last words of the window give up."""
+        return context
+
+    @property
+    def partners(self) -> bool:
+        """Half of the second segments come from elsewhere."""
+        return self.pairs == "next"
+
     @property
     def asks(self) -> bool:
         """Whether segments come in pairs."""
@@ -150,7 +161,8 @@ class Masked:
         sizes = np.bincount(numbers)[order]
         before = np.cumsum(sizes) - sizes
         chosen = order[(before + sizes <= wanted) | (before == 0)]
-        return np.flatnonzero(np.isin(numbers, chosen))
+        places: Ids = np.flatnonzero(np.isin(numbers, chosen))
+        return places
 
     def _numbered(self, text: Ids) -> Ids:
         numbers = np.cumsum(self.vocab.begins_word[text])

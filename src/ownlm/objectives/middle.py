@@ -19,6 +19,8 @@ PREFIX, SUFFIX, MIDDLE = "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"
 class FillInTheMiddle(Causal):
     """Next-token prediction; some documents of a window are read in another order."""
 
+    covers = False
+
     def __init__(self, vocab: Vocabulary, *, rate: float = 0.5, spm: float = 0.5) -> None:
         """`rate` of the documents is rearranged, `spm` of those with the suffix first.
         ConfigError when the tokenizer lacks the three control tokens."""

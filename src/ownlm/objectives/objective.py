@@ -51,7 +51,18 @@ class Examples(Protocol):
 
 
 class Objective(Protocol):
-    """What the model learns; two methods and no state."""
+    """What the model learns; pure functions of what they are given."""
+
+    @property
+    def partners(self) -> bool:
+        """Whether examples must bring a partner window for each row."""
+
+    @property
+    def covers(self) -> bool:
+        """Whether every token of a text is predicted once: losses then add up to bits per byte."""
+
+    def window(self, context: int) -> int:
+        """Tokens of text T (examples hold T + 1) that fill a model's context."""
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """The tensors of a micro-batch, on the CPU."""

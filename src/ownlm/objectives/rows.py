@@ -14,7 +14,7 @@ import torch
 from ownlm.objectives.objective import IGNORE, Batch, Examples
 
 Ids = npt.NDArray[np.int64]
-Row = dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]
+Row = dict[str, npt.NDArray[np.generic]]
 
 
 class Window(NamedTuple):

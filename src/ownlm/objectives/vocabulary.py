@@ -84,12 +84,14 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     is_control[list(names.values())] = True
     tokens = [tokenizer.token(id) for id in range(size)]
     readable = [tokenizer.readable(id) for id in range(size)]
-    found = {int(match[1]): id for name, id in names.items() if (match := SENTINEL.fullmatch(name))}
+    sentinels = {
+        int(match[1]): id for name, id in names.items() if (match := SENTINEL.fullmatch(name))
+    }
     return Vocabulary(
         size=size,
         control=controls,
         named=dict(names),
-        sentinels=tuple(found[number] for number in sorted(found)),
+        sentinels=tuple(sentinels[number] for number in sorted(sentinels)),
         ordinary=np.flatnonzero(~is_control),
         begins_word=_begins_word(tokens, readable) | is_control,
         ends_sentence=np.array([bool(SENTENCE_END.fullmatch(text)) for text in readable]),

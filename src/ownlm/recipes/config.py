@@ -9,6 +9,7 @@ import tyro
 from ownlm.config import Config
 from ownlm.data.config import DataConfig
 from ownlm.models.config import ModelConfig
+from ownlm.objectives.config import ObjectiveConfig
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 
@@ -41,6 +42,7 @@ class RunConfig(Config):
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     train: TrainConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
     sample: SampleConfig = SampleConfig()
 
     @property

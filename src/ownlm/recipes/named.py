@@ -115,6 +115,27 @@ def gpt2_124m() -> RunConfig:
     )
 
 
+def small(family: str, tokenizer: str, purpose: str, **model: object) -> Callable[[], RunConfig]:
+    """The recipe of a family at 4 layers x 256, some minutes for a few megabytes of text."""
+
+    def make() -> RunConfig:
+        return RunConfig(
+            recipe="",
+            epochs=4.0,
+            data=DataConfig(),
+            tokenizer=TokenizerConfig.model_validate({"kind": tokenizer, "vocab_size": 8192}),
+            model=ModelConfig.model_validate(
+                {"family": family, "layers": 4, "dim": 256, "heads": 4, "context": 256} | model
+            ),
+            optimizer=OptimizerConfig(lr=1e-3),
+            schedule=ScheduleConfig(kind="cosine", warmup=100),
+            train=TrainConfig(steps=0, batch=32),
+        )
+
+    make.__doc__ = purpose
+    return make
+
+
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
     "char-tiny": char_tiny,
@@ -122,13 +143,24 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "llama-mini": llama_mini,
     "llama-15m": llama_15m,
     "gpt2-124m": gpt2_124m,
+    "gpt": small("gpt2", "bpe", "GPT-2 in small: the next token."),
+    "llama": small("llama", "bpe", "LLaMA in small: the next token."),
+    "qwen": small("qwen3", "bpe", "Qwen 3 in small: the next token.", kv_heads=2),
+    "bert": small("bert", "wordpiece", "BERT in small: hidden tokens, next sentence.", bias=True),
+    "roberta": small("roberta", "bpe", "RoBERTa in small: hidden tokens.", bias=True),
+    "modernbert": small("modernbert", "bpe", "ModernBERT in small: hidden tokens."),
+    "t5": small("t5", "unigram", "T5 in small: hidden spans."),
+    "bart": small("bart", "bpe", "BART in small: text put in order and filled in.", bias=True),
+    "transformer": small(
+        "marian", "bpe", "The 2017 Transformer in small: hidden spans.", bias=True
+    ),
 }
 
 
 def recipe(name: str) -> RunConfig:
     """The configuration of a named run; ConfigError names the nearest."""
     if name in RECIPES:
-        return RECIPES[name]()
+        return RECIPES[name]().model_copy(update={"recipe": name})
     guess = nearest(name, list(RECIPES))
     raise ConfigError(
         f"no recipe is called {name!r}" + (f", nearest is {guess}" if guess else ""),

@@ -2,7 +2,6 @@
 
 import torch
 
-from ownlm.errors import ConfigError
 from ownlm.files import readable
 from ownlm.inspection.architecture import Description, describe, sketch
 from ownlm.models.config import ModelConfig
@@ -19,27 +18,18 @@ DERIVED = {
 }
 """Keys that are worth a word when the configuration left them to us."""
 
+LEARNS = {
+    "causal": "the next token",
+    "middle": "the next token; {o.rate:.0%} of the documents with their middle last",
+    "masked": "{o.rate:.0%} of the tokens, hidden by the {o.unit}; pairs of segments: {o.pairs}",
+    "spans": "{o.rate:.0%} of the tokens, hidden in spans of {o.span:g}",
+    "infilling": "text with its sentences out of order and {o.rate:.0%} of the tokens hidden",
+}
+
 
 def sketched(config: ModelConfig) -> Description:
     """A model in numbers, before any of its memory is taken."""
     return describe(sketch(hf_values(config)))
-
-
-def require_decoder(config: ModelConfig) -> None:
-    """ConfigError, before any text is read, for a model that cannot be made or does not write.
-
-    Next-token prediction would let an encoder see the tokens it is to predict.
-    """
-    sized = config.model_copy(update={"vocab": config.vocab or 1_000})
-    made = sketch(hf_values(sized)).architecture
-    if made.encoder is not None or not made.stack.causal:
-        kind = "an encoder" if made.encoder is None else "an encoder-decoder"
-        raise ConfigError(
-            f"{config.family} is {kind}; pretraining here predicts the next token, "
-            "which needs a decoder",
-            where="model.family",
-            next_command="--model.family llama, or another decoder",
-        )
 
 
 def plan(
@@ -53,6 +43,7 @@ def plan(
     """Some lines for the person at the terminal; `asked` is the configuration before deriving."""
     rows = {
         "model": _model(config, described),
+        "learns": LEARNS[config.objective.kind].format(o=config.objective),
         "work": _work(config, train_tokens),
         "rate": _rate(config),
         "memory": _memory(config, described, choices, device),

@@ -25,17 +25,18 @@ from ownlm.data.shards import PreparedData
 from ownlm.errors import ConfigError
 from ownlm.evaluation.likelihood import Validation, likelihood
 from ownlm.evaluation.report import next_commands, write_report
-from ownlm.inference.language_model import load
 from ownlm.log import say, warn
-from ownlm.models.load import build_model, save_model, set_tokens
-from ownlm.models.model import SingleStack
-from ownlm.objectives.causal import Causal
+from ownlm.models.load import build_any, load_any, save_model, set_tokens
+from ownlm.models.model import Model
+from ownlm.objectives.make import FOR
+from ownlm.objectives.objective import Objective
 from ownlm.recipes import machine, material
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.derive import derived
 from ownlm.recipes.material import Material, summary
-from ownlm.recipes.plan import plan, require_decoder, sketched
+from ownlm.recipes.plan import plan, sketched
 from ownlm.recipes.samples import Sampler
+from ownlm.recipes.task import objective_of, with_objective
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import Choices
 from ownlm.training.run import Resume, RunFolder, open_run
@@ -78,10 +79,10 @@ class RunResult:
     def _measured(self) -> str:
         if not self.figures:
             return ""
-        figures = self.figures
+        figures, bits = self.figures, self.figures["bits_per_byte"]
         return (
-            f": validation loss {figures['loss']:.4f}, perplexity {figures['perplexity']:.2f}, "
-            f"{figures['bits_per_byte']:.4f} bits per byte"
+            f": validation loss {figures['loss']:.4f}, perplexity {figures['perplexity']:.2f}"
+            + ("" if bits is None else f", {bits:.4f} bits per byte")
         )
 
 
@@ -92,7 +93,7 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
     an OwnlmError for whatever the user can mend, with what is safe on disk.
     """
     require_readable_name(config.folder)
-    require_decoder(config.model)
+    config = with_objective(config)
     device = runtime.pick_device(config.device)
     with (
         open_run(config.folder, resume=resume) as run,
@@ -106,9 +107,13 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
         described = sketched(config.model)
         choices = machine.settle(config, run.choices, described, device)
         say(plan(asked, config, described, choices, device, found.data.train.tokens))
-        with loader(config, found) as batches, machine.memory_errors(config, choices, described):
-            result = trainer(config, run, found, batches, choices, device).fit()
-        return conclude(config, run, result, found, device)
+        objective = objective_of(config, found.tokenizer)
+        with (
+            loader(config, found, objective) as batches,
+            machine.memory_errors(config, choices, described),
+        ):
+            result = trainer(config, run, found, objective, batches, choices, device).fit()
+        return conclude(config, run, result, found, objective, device)
 
 
 def require_readable_name(folder: Path) -> None:
@@ -123,27 +128,30 @@ def require_readable_name(folder: Path) -> None:
         ) from None
 
 
-def loader(config: RunConfig, found: Material) -> Loader:
+def loader(config: RunConfig, found: Material, objective: Objective) -> Loader:
     """Training text in the order of the seed."""
-    train, context = config.train, config.model.context
-    return Loader(found.data.train, context, train.batch, train.seed, train.documents)
+    train, window = config.train, objective.window(config.model.context)
+    stream, partners = found.data.train, objective.partners
+    return Loader(stream, window, train.batch, train.seed, train.documents, partners=partners)
 
 
 def trainer(
     config: RunConfig,
     run: RunFolder,
     found: Material,
+    objective: Objective,
     batches: Loader,
     choices: Choices,
     device: torch.device,
 ) -> Trainer:
     """The trainer with everything that it does not know of itself."""
-    model = build_model(config.model, seed=config.train.seed).to(device)
+    model = build_any(config.model, seed=config.train.seed).to(device)
     sampler = Sampler(run.path / "samples.md", found.tokenizer, config.sample, config.train.seed)
+    writes = FOR[config.objective.kind] == "decoder"
     return Trainer(
         run,
         model,
-        Causal(),
+        objective,
         batches,
         train=config.train,
         optimizer=config.optimizer,
@@ -151,9 +159,9 @@ def trainer(
         choices=choices,
         identity=found.identity,
         save_model=saver(found.tokenizer),
-        evaluate=validation(config, found.data, choices),
-        sample=sampler,
-        tokens_per_byte=found.tokens_per_byte,
+        evaluate=validation(config, found.data, objective, choices),
+        sample=sampler if writes else None,
+        tokens_per_byte=found.tokens_per_byte if objective.covers else None,
     )
 
 
@@ -161,7 +169,7 @@ def saver(tokenizer: Tokenizer) -> Callable[[nn.Module, Path], None]:
     """Writes a model folder that is complete, tokenizer included."""
 
     def save(model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, SingleStack)
+        assert isinstance(model, Model)
         set_tokens(model, bos=tokenizer.bos_id, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
         save_model(model, folder)
         tokenizer.save(folder)
@@ -169,7 +177,9 @@ def saver(tokenizer: Tokenizer) -> Callable[[nn.Module, Path], None]:
     return save
 
 
-def validation(config: RunConfig, data: PreparedData, choices: Choices) -> Validation | None:
+def validation(
+    config: RunConfig, data: PreparedData, objective: Objective, choices: Choices
+) -> Validation | None:
     """The evaluation during training: windows spread over the validation text, always the same.
 
     They cost about a twentieth of the training between two evaluations. None, with a warning,
@@ -180,9 +190,9 @@ def validation(config: RunConfig, data: PreparedData, choices: Choices) -> Valid
         return None
     train = config.train
     return Validation(
-        Causal(),
+        objective,
         data.validation,
-        context=config.model.context,
+        context=objective.window(config.model.context),
         batch=choices.micro_batch or train.batch,
         documents=train.documents,
         most=max(LEAST_WINDOWS, train.evaluate_every * train.batch // 8),
@@ -190,18 +200,28 @@ def validation(config: RunConfig, data: PreparedData, choices: Choices) -> Valid
 
 
 def conclude(
-    config: RunConfig, run: RunFolder, result: Result, found: Material, device: torch.device
+    config: RunConfig,
+    run: RunFolder,
+    result: Result,
+    found: Material,
+    objective: Objective,
+    device: torch.device,
 ) -> RunResult:
     """Measure the finished model over all of the validation text and write the report."""
     if not result.finished:
         return RunResult(run.path, result.step, False, result.exit_code)
-    figures = final_figures(config, run, result, found.data, device)
+    figures = final_figures(config, run, result, found.data, objective, device)
     write_report(run.path, facts(found, figures, device))
     return RunResult(run.path, result.step, True, result.exit_code, figures)
 
 
 def final_figures(
-    config: RunConfig, run: RunFolder, result: Result, data: PreparedData, device: torch.device
+    config: RunConfig,
+    run: RunFolder,
+    result: Result,
+    data: PreparedData,
+    objective: Objective,
+    device: torch.device,
 ) -> dict[str, Any]:
     """evaluation.json of the model in `model/`; read where it was measured before."""
     path, step = run.path / EVALUATION, result.best_step or result.step
@@ -211,9 +231,9 @@ def final_figures(
         before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if before.get("step") == step:
             return before
-    model = load(run.model_path, device).model
-    documents, context = config.train.documents, config.model.context
-    found = likelihood(model, Causal(), data.validation, context=context, documents=documents)
+    model, _ = load_any(run.model_path, device, torch.float32 if device.type == "cpu" else None)
+    documents, window = config.train.documents, objective.window(config.model.context)
+    found = likelihood(model, objective, data.validation, context=window, documents=documents)
     figures = {"step": step, **found.as_dict()}
     files.write_json(path, figures)
     return figures

@@ -93,7 +93,8 @@ class Stepper:
         """Forward and backward; its gradients are added to the sums, or begin new ones."""
         seed = micro_seed(self.seed, step, micro)
         seed_device(self.device, seed)
-        batch = self.objective.collate(examples, np.random.default_rng(seed))
+        corruption = np.random.default_rng((self.seed, step))  # rows differ, micro-batches do not
+        batch = self.objective.collate(examples, corruption)
         batch = {n: t.to(self.device, non_blocking=True) for n, t in batch.items()}
         loss = self.forward(self.model, self.objective, batch)
         loss.total.backward()

@@ -1,0 +1,46 @@
+"""What a run learns: the objective that its model can have, and the tokens that this needs."""
+
+from ownlm.inspection.architecture import sketch
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import decoder_start, hf_values
+from ownlm.objectives.make import CONTROLS, SENTINELS, make_objective, settled
+from ownlm.objectives.objective import Objective
+from ownlm.recipes.config import RunConfig
+from ownlm.tokenization.tokenizer import Tokenizer
+
+FEW = 2_000
+"""Below so many ids a vocabulary has room for a few of T5's hundred sentinels only."""
+
+
+def with_objective(config: RunConfig) -> RunConfig:
+    """`config` with its objective settled, and with the control tokens that this needs for a
+    tokenizer that is still to be trained. ConfigError, before any text is read, for a model that
+    cannot be made or cannot learn it."""
+    sized = _sized(config.model)
+    architecture = sketch(hf_values(sized)).architecture
+    objective = settled(config.objective, architecture, config.model.family)
+    values = {"objective": objective.model_dump()}
+    if not config.tokenizer.path:
+        values["tokenizer"] = {"controls": controls(config, objective.kind)}
+    return config.with_values(values, "the objective")
+
+
+def controls(config: RunConfig, kind: str) -> tuple[str, ...]:
+    """Control tokens of the tokenizer: the user's, then those of the objective."""
+    tokenizer, needed = config.tokenizer, CONTROLS.get(kind, ())
+    if tokenizer.kind == "wordpiece":
+        needed = tuple(name for name in needed if name in SENTINELS)  # BERT's own do for the rest
+    if tokenizer.vocab_size < FEW:
+        needed = tuple(name for name in needed if name not in SENTINELS[20:])
+    return tuple(dict.fromkeys((*tokenizer.controls, *needed)))
+
+
+def objective_of(config: RunConfig, tokenizer: Tokenizer) -> Objective:
+    """The objective of a settled configuration."""
+    start = decoder_start(hf_values(_sized(config.model)))
+    return make_objective(config.objective, tokenizer, start)
+
+
+def _sized(model: ModelConfig) -> ModelConfig:
+    """With some vocabulary, where the tokenizer is still to decide it."""
+    return model.model_copy(update={"vocab": model.vocab or 1_000})
