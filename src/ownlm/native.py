@@ -35,7 +35,7 @@ def library(source: Path, extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | No
     if compiler is None:
         _reasons[source.name] = "no C++ compiler (g++ or clang++) found"
         return None
-    target = _cache_folder() / f"{source.stem}-{_fingerprint(source, compiler, extra_flags)}.so"
+    target = cache_folder() / f"{source.stem}-{_fingerprint(source, compiler, extra_flags)}.so"
     try:
         if not target.exists():
             _build(compiler, source, extra_flags, target)
@@ -56,7 +56,8 @@ def _compiler() -> str | None:
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where things made once for this user and machine are kept."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "ownlm" / "native"
 

@@ -256,8 +256,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
 @pytest.mark.parametrize(
     ("model", "part"),
     [
-        ({"family": "bert", "bias": True}, "bert is an encoder"),
-        ({"family": "t5"}, "t5 is an encoder-decoder"),
+        ({"family": "bert", "bias": True, "head": "ForTokenClassification"}, "says no words"),
+        ({"family": "t5", "bias": True}, "t5 has no choice of bias"),
         ({"family": "lama"}, "nearest is llama"),
         ({"family": "mistral", "bias": True}, "mistral has no choice of bias"),
     ],

@@ -23,7 +23,7 @@ class ObjectiveConfig(Config):
     """Mean length of a hidden span (spans, infilling)."""
     unit: Literal["token", "word", "chinese"] = "token"
     """What is hidden at once (masked): tokens, whole words, or words that a segmenter finds in
-    Chinese text (`pip install jieba`)."""
+    Chinese text (`pip install ownlm[zh]`)."""
     dynamic: bool = True
     """Hide other tokens in every epoch (masked), as RoBERTa; BERT hid the same."""
     pairs: Literal["auto", "none", "next", "order"] = "auto"

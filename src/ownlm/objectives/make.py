@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from ownlm import native
 from ownlm.errors import ConfigError
 from ownlm.models.family import Architecture
 from ownlm.objectives.causal import Causal
@@ -120,13 +121,17 @@ def chinese_words(tokenizer: Tokenizer) -> Callable[[Ids], Ids]:
         raise ConfigError(
             "finding words in Chinese text needs jieba",
             where="objective.unit",
-            next_command="pip install jieba, or --objective.unit token",
+            next_command="pip install ownlm[zh], or --objective.unit token",
         ) from None
     jieba.setLogLevel(60)  # it reports its dictionary's load time on stderr
+    segmenter = jieba.Tokenizer()
+    folder = native.cache_folder()  # by default it would read what others left in /tmp
+    folder.mkdir(parents=True, exist_ok=True)
+    segmenter.tmp_dir = str(folder)
 
     def numbered(ids: Ids) -> Ids:
         pieces = [tokenizer.readable(int(id)).removeprefix("##").lstrip() or " " for id in ids]
-        ends = np.cumsum([len(word) for word in jieba.cut("".join(pieces))])
+        ends = np.cumsum([len(word) for word in segmenter.cut("".join(pieces))])
         starts = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
         words: Ids = np.searchsorted(ends, starts, side="right")
         return np.unique(words, return_inverse=True)[1].astype(np.int64)

@@ -157,15 +157,14 @@ class Masked:
         if self.corruption.unit == "token":
             return rng.permutation(len(text))[:wanted]
         numbers = self.words(text) if self.corruption.unit == "chinese" else self._numbered(text)
-        order = rng.permutation(int(numbers.max()) + 1)
+        order: Ids = rng.permutation(int(numbers.max()) + 1)
         sizes = np.bincount(numbers)[order]
         before = np.cumsum(sizes) - sizes
         chosen = order[(before + sizes <= wanted) | (before == 0)]
-        places: Ids = np.flatnonzero(np.isin(numbers, chosen))
-        return places
+        return np.flatnonzero(np.isin(numbers, chosen))
 
     def _numbered(self, text: Ids) -> Ids:
-        numbers = np.cumsum(self.vocab.begins_word[text])
+        numbers: Ids = np.cumsum(self.vocab.begins_word[text])
         return numbers - numbers[0]
 
     def sequences(self, window: Window) -> Iterator[tuple[list[Ids], int]]:
