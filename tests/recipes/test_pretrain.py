@@ -17,6 +17,7 @@ from ownlm.errors import ConfigError, DataError, DiskError
 from ownlm.evaluation import curves
 from ownlm.files import folder_faults
 from ownlm.log import read_rows
+from ownlm.models.load import load_any
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.pretrain import pretrain
 from ownlm.recipes.samples import Sampler
@@ -275,3 +276,23 @@ def test_models_that_cannot_learn_this_are_refused_before_any_work(
 def test_any_decoder_can_be_trained(family: str, tiny: Make) -> None:
     result = pretrain(tiny(model={"family": family}))
     assert ownlm.load(result.folder).model.family.name == family
+
+
+@pytest.mark.parametrize(("family", "tokenizer", "bias"), [
+    ("bert", "wordpiece", True), ("modernbert", "bpe", False),
+    ("t5", "bpe", False), ("bart", "bpe", True), ("marian", "bpe", True),
+])  # fmt: skip
+def test_encoders_and_pairs_can_be_trained(
+    family: str, tokenizer: str, bias: bool, tiny: Make
+) -> None:
+    """One command for each: learns, evaluates, and leaves a folder that loads."""
+    config = tiny(
+        model={"family": family, "bias": bias},
+        tokenizer={"kind": tokenizer, "vocab_size": 400},
+    )
+    result = pretrain(config)
+    assert result.finished and result.figures["bits_per_byte"] is None
+    model, values = load_any(result.folder / "model")
+    assert model.family.name == family and values["pad_token_id"] is not None
+    rows = [row for row in read_rows(result.folder / "log.jsonl") if "loss" in row]
+    assert rows[0]["bpb"] is None and rows[-1]["loss"] < rows[0]["loss"]

@@ -154,18 +154,18 @@ class Masked:
 
     def drawn(self, text: Ids, wanted: int, rng: np.random.Generator) -> Ids:
         """Places of about `wanted` tokens, whole units at a time."""
-        if self.corruption.unit == "token":
-            return rng.permutation(len(text))[:wanted]
-        numbers = self.words(text) if self.corruption.unit == "chinese" else self._numbered(text)
+        unit = self.corruption.unit
+        numbers = {"token": _each, "word": self._numbered, "chinese": self.words}[unit](text)
         order: Ids = rng.permutation(int(numbers.max()) + 1)
         sizes = np.bincount(numbers)[order]
         before = np.cumsum(sizes) - sizes
         chosen = order[(before + sizes <= wanted) | (before == 0)]
-        return np.flatnonzero(np.isin(numbers, chosen))
+        places: Ids = np.flatnonzero(np.isin(numbers, chosen))
+        return places
 
     def _numbered(self, text: Ids) -> Ids:
         numbers: Ids = np.cumsum(self.vocab.begins_word[text])
-        return numbers - numbers[0]
+        return np.asarray(numbers - numbers[0], np.int64)
 
     def sequences(self, window: Window) -> Iterator[tuple[list[Ids], int]]:
         """The documents of a window, each one segment."""
@@ -211,6 +211,10 @@ class Masked:
     def text(self, piece: Ids) -> Ids:
         """A piece without control tokens, such as the end of its document."""
         return piece[~self.vocab.is_control[piece]]
+
+
+def _each(text: Ids) -> Ids:
+    return np.arange(len(text))
 
 
 def cut(segments: list[Ids], room: int) -> list[Ids]:
