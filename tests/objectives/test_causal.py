@@ -83,3 +83,24 @@ def test_arrays_of_a_memory_map_are_not_written(tmp_path: Any) -> None:
     batch = Causal().collate(Examples(tokens, documents), RNG)
     batch["inputs"].zero_(), batch["targets"].zero_(), batch["mask"].zero_()
     assert tokens.sum() == 45 and documents.sum() == 10
+
+
+def test_segments_pass_their_memory_on() -> None:
+    """Four segments with a memory say what one pass over all of them says."""
+    config = ModelConfig(
+        family="transformer-xl", layers=1, dim=32, heads=4, context=64, memory=64, vocab=50
+    )
+    model = build_model(config, seed=1).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokens = np.random.default_rng(0).integers(0, 50, (2, 65))
+    documents = np.repeat([[1] * 30 + [2] * 35], 2, axis=0).astype(np.int32)
+    examples = Examples(tokens, documents)
+    batch = Causal().collate(examples, np.random.default_rng(0))
+    whole, parts = Causal().loss(model, batch), Causal(segments=4).loss(model, batch)
+    assert float(parts.total.detach()) == pytest.approx(float(whole.total.detach()), rel=1e-5)
+    assert int(parts.count) == int(whole.count)
+    model.new_memory = lambda batch: None  # the control: without it they differ
+    forgetful = Causal(segments=4).loss(model, batch)
+    assert float(forgetful.total.detach()) != pytest.approx(float(whole.total.detach()), rel=1e-3)
+    assert Causal(segments=4).window(64) == 256

@@ -113,6 +113,8 @@ def likelihood(
     the stream.
     Raises DataError where there is nothing to predict, NonFiniteError that says where.
     """
+    if stride and not objective.covers:
+        raise ConfigError("a stride is for models that predict every token")
     plan = plan_windows(stream.tokens, context, stride or context)
     started, device = time.perf_counter(), next(model.parameters()).device
     parts = [_few(windows, most) for windows in plan] if most else plan
@@ -226,9 +228,9 @@ def _score(
     )
     examples = _Examples(stream.gather(begins, length), numbers, begins, partners)
     batch = objective.collate(examples, np.random.default_rng(0))
-    batch["targets"] = batch["targets"].clone()  # inputs may lie in the same memory
     for row, skipped in enumerate(windows.skipped):
-        batch["targets"][row, : int(skipped)] = IGNORE
+        if skipped:
+            batch["targets"][row, : int(skipped)] = IGNORE
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
     loss = objective.loss(model, batch)
     total = float(loss.total)

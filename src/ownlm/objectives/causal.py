@@ -19,9 +19,14 @@ class Causal:
     partners = False
     covers = True
 
+    def __init__(self, *, segments: int = 1) -> None:
+        """A window holds `segments` contexts; with more than one, each reads the memory that the
+        model keeps of those before it (Transformer-XL, Dai et al. 2019, section 3.2)."""
+        self.segments = segments
+
     def window(self, context: int) -> int:
-        """A window fills the context."""
-        return context
+        """As many contexts as there are segments."""
+        return context * self.segments
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """inputs (B, T), targets (B, T), and with documents the mask (B, T) that parts them."""
@@ -37,9 +42,26 @@ class Causal:
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed nats of the next tokens; in training experts are kept in balance as well."""
+        if self.segments > 1:
+            return self.recurrent(model, batch)
         output = model(batch["inputs"], mask=batch.get("mask"))
         total, count = output.cross_entropy(batch["targets"], ignore=IGNORE)
         if output.balance is None:
             return Loss(total, count, {})
         balance = output.balance * count
         return Loss(total + balance, count, {"balance": torch.stack((balance.detach(), count))})
+
+    def recurrent(self, model: nn.Module, batch: Batch) -> Loss:
+        """The same over segments that pass their memory on."""
+        size = -(-batch["inputs"].shape[1] // self.segments)
+        parts = {name: tensor.split(size, dim=1) for name, tensor in batch.items()}
+        memory = model.new_memory(len(batch["inputs"]))  # type: ignore[operator]
+        sums = []
+        for number, (ids, targets) in enumerate(
+            zip(parts["inputs"], parts["targets"], strict=True)
+        ):
+            mask = parts["mask"][number] if "mask" in parts else None
+            output = model(ids, mask=mask, cache=memory)
+            sums.append(output.cross_entropy(targets, ignore=IGNORE))
+        totals, counts = zip(*sums, strict=True)
+        return Loss(torch.stack(totals).sum(), torch.stack(counts).sum(), {})

@@ -6,7 +6,9 @@ from pydantic import Field
 
 from ownlm.config import Config
 
-Kind = Literal["auto", "causal", "middle", "masked", "spans", "infilling"]
+Kind = Literal[
+    "auto", "causal", "middle", "masked", "replaced", "permutation", "spans", "infilling"
+]
 
 
 class ObjectiveConfig(Config):
@@ -14,11 +16,13 @@ class ObjectiveConfig(Config):
 
     kind: Kind = "auto"
     """causal: the next token; middle: the same, some documents with their middle last (fill in the
-    middle); masked: hidden tokens (BERT); spans: spans behind sentinels (T5); infilling: spans and
-    sentences out of order (BART); auto: what the family was pretrained with."""
+    middle); masked: hidden tokens (BERT); replaced: tokens that a small generator replaced
+    (ELECTRA); permutation: some tokens in a random order (XLNet); spans: spans behind sentinels
+    (T5); infilling: spans and sentences out of order (BART); auto: what the family was pretrained
+    with."""
     rate: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the tokens that is hidden (masked, spans, infilling) or of the documents that are
-    rearranged (middle); 0: the paper's, 0.15, 0.15, 0.3 and 0.5."""
+    """Share of the tokens that is hidden (masked, replaced, spans, infilling) or predicted
+    (permutation), or of the documents that are rearranged (middle); 0: as in the paper."""
     span: float = Field(default=3.0, ge=1.0)
     """Mean length of a hidden span (spans, infilling)."""
     unit: Literal["token", "word", "chinese"] = "token"
@@ -26,6 +30,9 @@ class ObjectiveConfig(Config):
     Chinese text (`pip install ownlm[zh]`)."""
     dynamic: bool = True
     """Hide other tokens in every epoch (masked), as RoBERTa; BERT hid the same."""
+    segments: int = Field(default=0, ge=0, le=1_000)
+    """Contexts that are read one after another with a memory (families that have one); 0: 4 where
+    the family has a memory, else 1."""
     pairs: Literal["auto", "none", "next", "order"] = "auto"
     """What is asked about two segments (masked): whether the second follows (next), whether they
     are in order (order); auto: next where the head answers it, as in BertForPreTraining."""

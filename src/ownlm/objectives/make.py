@@ -14,6 +14,8 @@ from ownlm.objectives.denoise import Infilling, Spans
 from ownlm.objectives.masked import Corruption, Masked
 from ownlm.objectives.middle import MIDDLE, PREFIX, SUFFIX, FillInTheMiddle
 from ownlm.objectives.objective import Objective
+from ownlm.objectives.permutation import Permutation
+from ownlm.objectives.replaced import Replaced
 from ownlm.objectives.rows import Ids
 from ownlm.objectives.vocabulary import vocabulary
 from ownlm.tokenization.tokenizer import Tokenizer
@@ -25,6 +27,8 @@ FOR = {
     "causal":    "decoder",
     "middle":    "decoder",
     "masked":    "encoder",
+    "replaced":  "encoder",
+    "permutation": "encoder",
     "spans":     "encoder-decoder",
     "infilling": "encoder-decoder",
 }
@@ -36,9 +40,19 @@ USUAL: dict[Shape, Kind] = {
     "encoder": "masked",
     "encoder-decoder": "spans",
 }
-RATES = {"masked": 0.15, "spans": 0.15, "infilling": 0.3, "middle": 0.5}
-INFILLED = ("bart",)
-"""Families of encoder-decoders that were pretrained by infilling; the others by spans."""
+RATES = {
+    "masked": 0.15,
+    "replaced": 0.15,
+    "permutation": 1 / 6,
+    "spans": 0.15,
+    "infilling": 0.3,
+    "middle": 0.5,
+}
+OWN: dict[str, Kind] = {"bart": "infilling", "electra": "replaced", "xlnet": "permutation"}
+"""Families that were pretrained otherwise than the rest of their shape."""
+RECURRENT = 4
+"""Segments of a window for families with a memory."""
+REMEMBER = ("transformer-xl", "xlnet", "lstm")
 
 SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))
 """T5's; a tokenizer of a few hundred tokens may do with fewer."""
@@ -46,6 +60,7 @@ SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))
 CONTROLS: dict[str, tuple[str, ...]] = {
     "middle": (PREFIX, SUFFIX, MIDDLE),
     "masked": ("<|begin|>", "<|mask|>"),
+    "replaced": ("<|begin|>", "<|mask|>"),
     "spans": SENTINELS,
     "infilling": ("<|begin|>", "<|mask|>"),
 }
@@ -63,7 +78,13 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
     """`config` with nothing left open; ConfigError where the model cannot learn it."""
     shape, kind = shape_of(architecture), config.kind
     if kind == "auto":
-        kind = "infilling" if family in INFILLED else USUAL[shape]
+        kind = OWN.get(family, USUAL[shape])
+    if "permutation" in (kind, OWN.get(family)) and kind != OWN.get(family):
+        raise ConfigError(
+            f"{family} cannot learn {kind!r}",
+            where="objective.kind",
+            next_command=f"--objective.kind {OWN.get(family, USUAL[shape])}",
+        )
     if FOR[kind] != shape:
         able = ", ".join(name for name, wanted in FOR.items() if wanted == shape)
         article = "a" if shape == "decoder" else "an"
@@ -72,13 +93,14 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
             where="objective.kind",
             next_command=f"--objective.kind {able.split(', ')[0]} (it can learn: {able})",
         )
-    if shape != "decoder" and not architecture.head.vocab:
+    detects = kind == "replaced" and architecture.form == "ForPreTraining"
+    if shape != "decoder" and not (architecture.head.vocab or detects):
         raise ConfigError(
             f"a {family} with this head says no words, and cannot learn {kind!r}",
             where="model.head",
             next_command="leave out model.head",
         )
-    can_pair = shape == "encoder" and architecture.task is not None
+    can_pair = kind == "masked" and architecture.task is not None
     pairs = config.pairs
     if pairs == "auto":
         pairs = "next" if can_pair else "none"
@@ -89,7 +111,15 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
             next_command="--objective.pairs none, or --model.family bert",
         )
     rate = config.rate or RATES.get(kind, 0.0)
-    return config.model_copy(update={"kind": kind, "pairs": pairs, "rate": rate})
+    segments = config.segments or (RECURRENT if family in REMEMBER else 1)
+    if segments > 1 and family not in REMEMBER:
+        raise ConfigError(
+            f"{family} keeps no memory between segments",
+            where="objective.segments",
+            next_command=f"--objective.segments 1, or one of {', '.join(REMEMBER)}",
+        )
+    found = {"kind": kind, "pairs": pairs, "rate": rate, "segments": segments}
+    return config.model_copy(update=found)
 
 
 def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "") -> Objective:
@@ -99,7 +129,9 @@ def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "
     ConfigError when the tokenizer lacks control tokens.
     """
     if config.kind == "causal":
-        return Causal()
+        return Causal(segments=max(1, config.segments))
+    if config.kind == "permutation":
+        return Permutation(rate=config.rate, segments=max(1, config.segments))
     vocab = vocabulary(tokenizer)
     if config.kind == "middle":
         return FillInTheMiddle(vocab, rate=config.rate)
@@ -108,6 +140,8 @@ def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "
         corruption = Corruption(rate=config.rate, unit=config.unit)
         pairs = "none" if config.pairs == "auto" else config.pairs
         return Masked(vocab, corruption, pairs=pairs, dynamic=config.dynamic, words=words)
+    if config.kind == "replaced":
+        return Replaced(vocab, Corruption(rate=config.rate, masked=1.0, random=0.0))
     kind = Infilling if config.kind == "infilling" else Spans
     return kind(vocab, vocab.need(start or "pad"), rate=config.rate, mean=config.span)
 

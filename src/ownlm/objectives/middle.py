@@ -24,6 +24,7 @@ class FillInTheMiddle(Causal):
     def __init__(self, vocab: Vocabulary, *, rate: float = 0.5, spm: float = 0.5) -> None:
         """`rate` of the documents is rearranged, `spm` of those with the suffix first.
         ConfigError when the tokenizer lacks the three control tokens."""
+        super().__init__()
         self.vocab, self.rate, self.spm = vocab, rate, spm
         self.prefix, self.suffix, self.middle = map(vocab.name, (PREFIX, SUFFIX, MIDDLE))
         self.pad, self.end = vocab.need("pad"), vocab.need("end")

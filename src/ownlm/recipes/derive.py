@@ -55,7 +55,7 @@ def warmup_for(warmup: int, steps: int) -> int:
 
 def tokens_per_step(config: RunConfig) -> int:
     """Tokens one update learns from."""
-    return config.train.batch * config.model.context
+    return config.train.batch * config.model.context * max(1, config.objective.segments)
 
 
 def _vocabulary(config: RunConfig, vocab: int) -> int:

@@ -149,6 +149,13 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "bert": small("bert", "wordpiece", "BERT in small: hidden tokens, next sentence.", bias=True),
     "roberta": small("roberta", "bpe", "RoBERTa in small: hidden tokens.", bias=True),
     "modernbert": small("modernbert", "bpe", "ModernBERT in small: hidden tokens."),
+    "electra": small(
+        "electra", "wordpiece", "ELECTRA in small: which tokens were replaced.", bias=True
+    ),
+    "xlnet": small("xlnet", "unigram", "XLNet in small: tokens in random order, with memory."),
+    "transformer_xl": small(
+        "transformer-xl", "bpe", "Transformer-XL in small: the next token, with memory."
+    ),
     "t5": small("t5", "unigram", "T5 in small: hidden spans."),
     "bart": small("bart", "bpe", "BART in small: text put in order and filled in.", bias=True),
     "transformer": small(

@@ -22,6 +22,8 @@ LEARNS = {
     "causal": "the next token",
     "middle": "the next token; {o.rate:.0%} of the documents with their middle last",
     "masked": "{o.rate:.0%} of the tokens, hidden by the {o.unit}; pairs of segments: {o.pairs}",
+    "replaced": "which tokens were replaced; {o.rate:.0%} are, by a generator trained beside it",
+    "permutation": "{o.rate:.0%} of the tokens in random order, {o.segments} segments a window",
     "spans": "{o.rate:.0%} of the tokens, hidden in spans of {o.span:g}",
     "infilling": "text with its sentences out of order and {o.rate:.0%} of the tokens hidden",
 }
@@ -63,9 +65,9 @@ def _model(config: RunConfig, described: Description) -> str:
 
 def _work(config: RunConfig, train_tokens: int) -> str:
     train = config.train
-    tokens = train.steps * tokens_per_step(config)
+    tokens, length = train.steps * tokens_per_step(config), tokens_per_step(config) // train.batch
     return (
-        f"{train.steps:,} updates of {train.batch} x {config.model.context} tokens = {tokens:,}, "
+        f"{train.steps:,} updates of {train.batch} x {length} tokens = {tokens:,}, "
         f"{tokens / max(1, train_tokens):.1f} passes over {train_tokens:,}"
     )
 

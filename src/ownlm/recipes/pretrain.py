@@ -26,8 +26,7 @@ from ownlm.errors import ConfigError
 from ownlm.evaluation.likelihood import Validation, likelihood
 from ownlm.evaluation.report import next_commands, write_report
 from ownlm.log import say, warn
-from ownlm.models.load import build_any, load_any, save_model, set_tokens
-from ownlm.models.model import Model
+from ownlm.models.load import load_any, save_model, set_tokens
 from ownlm.objectives.make import FOR
 from ownlm.objectives.objective import Objective
 from ownlm.recipes import machine, material
@@ -36,7 +35,7 @@ from ownlm.recipes.derive import derived
 from ownlm.recipes.material import Material, summary
 from ownlm.recipes.plan import plan, sketched
 from ownlm.recipes.samples import Sampler
-from ownlm.recipes.task import objective_of, with_objective
+from ownlm.recipes.task import fresh_model, objective_of, wanted, with_objective
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import Choices
 from ownlm.training.run import Resume, RunFolder, open_run
@@ -79,7 +78,9 @@ class RunResult:
     def _measured(self) -> str:
         if not self.figures:
             return ""
-        figures, bits = self.figures, self.figures["bits_per_byte"]
+        figures, bits = self.figures, self.figures.get("bits_per_byte")
+        if "loss" not in figures:
+            return f": validation loss {figures['validation_loss']:.4f}"
         return (
             f": validation loss {figures['loss']:.4f}, perplexity {figures['perplexity']:.2f}"
             + ("" if bits is None else f", {bits:.4f} bits per byte")
@@ -145,7 +146,7 @@ def trainer(
     device: torch.device,
 ) -> Trainer:
     """The trainer with everything that it does not know of itself."""
-    model = build_any(config.model, seed=config.train.seed).to(device)
+    model = fresh_model(config).to(device)
     sampler = Sampler(run.path / "samples.md", found.tokenizer, config.sample, config.train.seed)
     writes = FOR[config.objective.kind] == "decoder"
     return Trainer(
@@ -169,9 +170,9 @@ def saver(tokenizer: Tokenizer) -> Callable[[nn.Module, Path], None]:
     """Writes a model folder that is complete, tokenizer included."""
 
     def save(model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, Model)
-        set_tokens(model, bos=tokenizer.bos_id, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
-        save_model(model, folder)
+        trained = wanted(model)
+        set_tokens(trained, bos=tokenizer.bos_id, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
+        save_model(trained, folder)
         tokenizer.save(folder)
 
     return save
@@ -227,6 +228,8 @@ def final_figures(
     path, step = run.path / EVALUATION, result.best_step or result.step
     if data.validation.tokens < 2:
         return {}
+    if config.objective.kind == "replaced":  # measured with the generator, which is not exported
+        return {"step": step, **result.validation}
     if path.exists():
         before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if before.get("step") == step:

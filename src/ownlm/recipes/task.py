@@ -1,8 +1,12 @@
 """What a run learns: the objective that its model can have, and the tokens that this needs."""
 
+from torch import nn
+
 from ownlm.inspection.architecture import sketch
 from ownlm.models.config import ModelConfig
-from ownlm.models.load import decoder_start, hf_values
+from ownlm.models.generator import WithGenerator, build_pair
+from ownlm.models.load import build_any, decoder_start, hf_values
+from ownlm.models.model import Model
 from ownlm.objectives.make import CONTROLS, SENTINELS, make_objective, settled
 from ownlm.objectives.objective import Objective
 from ownlm.recipes.config import RunConfig
@@ -39,6 +43,21 @@ def objective_of(config: RunConfig, tokenizer: Tokenizer) -> Objective:
     """The objective of a settled configuration."""
     start = decoder_start(hf_values(_sized(config.model)))
     return make_objective(config.objective, tokenizer, start)
+
+
+def fresh_model(config: RunConfig) -> nn.Module:
+    """What is trained: the model, and the generator beside it where the objective has one."""
+    seed = config.train.seed
+    if config.objective.kind == "replaced":
+        return build_pair(config.model, seed=seed)
+    return build_any(config.model, seed=seed)
+
+
+def wanted(model: nn.Module) -> Model:
+    """The model that a run is for, without what is trained beside it."""
+    model = model.model if isinstance(model, WithGenerator) else model
+    assert isinstance(model, Model)
+    return model
 
 
 def _sized(model: ModelConfig) -> ModelConfig:
