@@ -1,12 +1,14 @@
 """The doctor's subject is made of the parts that the run itself would use."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ownlm.data.config import DataConfig
 from ownlm.data.prepare import prepare
+from ownlm.evaluation.doctor import examine
 from ownlm.models.config import ModelConfig
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.doctor import reduced, subject
@@ -70,3 +72,25 @@ def test_every_recipe_can_be_reduced(name: str) -> None:
     assert small.family == model.family
     if model.kv_heads:
         assert small.heads // small.kv_heads == model.heads // model.kv_heads
+
+
+@pytest.mark.parametrize(("family", "tokenizer", "bias"), [
+    ("bert", "wordpiece", True), ("electra", "wordpiece", True), ("t5", "bpe", False),
+    ("bart", "bpe", True), ("xlnet", "bpe", False), ("transformer-xl", "bpe", False),
+])  # fmt: skip
+def test_every_objective_passes_every_check(
+    family: str, tokenizer: str, bias: bool, tiny: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """Accumulated = full batch, packed = separate, padded = unpadded, resume exact."""
+    config = tiny(
+        model={"family": family, "bias": bias, "context": 64},
+        tokenizer={"kind": tokenizer, "vocab_size": 400},
+        optimizer={"lr": 3e-2},
+        train={"threads": 1},
+    )
+    found = list(examine(subject(config, tmp_path)))
+    bad = [f"{f.name}: {f.measured} {f.detail}" for f in found if f.passed is False]
+    assert not bad, bad
+    done = {f.name for f in found if f.passed}
+    assert {"accumulated gradients = full batch", "padded rows = unpadded rows"} <= done
+    assert {"packed documents = separate documents", "resume is exact, bit for bit"} <= done

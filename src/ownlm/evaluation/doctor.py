@@ -4,6 +4,7 @@ Each one proves on a few sequences what a long run relies on, and says by how mu
 The model is in float32, where rounding is small enough to tell a fault from it.
 """
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +33,11 @@ ROWS, LONGEST = 4, 256
 class Subject:
     """What is examined; the parts are those that a run would use."""
 
-    make_model: Callable[[], SingleStack]
+    make_model: Callable[[], nn.Module]
     """The same fresh model in float32 at each call."""
+    vocab: int
+    writes: bool
+    """Whether the model writes text: caches and `ownlm.load` are for such."""
     context: int
     """Tokens it can see at once."""
     save_model: Callable[[nn.Module, Path], None]
@@ -50,8 +54,13 @@ class Subject:
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence: the context, unless that is long or the text is short."""
-        return max(2, min(self.context, LONGEST, (self.stream.tokens - 1) // (2 * ROWS)))
+        """Tokens of a sequence: what fills the context, unless that is long or the text is short.
+
+        Room is left for the check of padding.
+        """
+        room = max(2, min(self.context, LONGEST) - parity.PADDING)
+        text = (self.stream.tokens - 1) // (2 * ROWS)
+        return max(2, min(self.objective.window(room), text))
 
 
 class Check(NamedTuple):
@@ -75,7 +84,10 @@ def examine(subject: Subject, progress: Callable[[str], None] | None = None) -> 
 
 def sequences(subject: Subject) -> Examples:
     """Text of the user, its documents as they lie."""
-    loader = Loader(subject.stream, subject.length, ROWS, seed=0, documents=True, prefetch=False)
+    partners = subject.objective.partners
+    loader = Loader(
+        subject.stream, subject.length, ROWS, 0, documents=True, prefetch=False, partners=partners
+    )
     return loader.batch(0)
 
 
@@ -84,7 +96,17 @@ def cut_up(rows: Examples) -> Examples:
     count, length = rows.tokens.shape
     pieces = 4 * np.arange(count)[:, None] + 1
     documents = (np.arange(length) * pieces // length + 1).astype(np.int32)
-    return Examples(rows.tokens, documents, rows.sample_ids)
+    return Examples(rows.tokens, documents, rows.sample_ids, rows.partners)
+
+
+def in_one(objective: Objective) -> Objective:
+    """The objective without segments: where these are cut depends on the length of a row, and no
+    gradient goes through a memory."""
+    if getattr(objective, "segments", 1) == 1:
+        return objective
+    whole = copy.copy(objective)
+    whole.segments = 1  # type: ignore[attr-defined]
+    return whole
 
 
 def _round_trip(subject: Subject, folder: Path) -> Finding:
@@ -98,8 +120,10 @@ def _controls(subject: Subject, folder: Path) -> Finding:
 
 
 def _start(subject: Subject, folder: Path) -> Finding:
+    if not subject.objective.covers:
+        return not_applicable("loss at the start is near ln V", "the loss is not of words alone")
     model = subject.make_model()
-    return learning.check_start(model, subject.objective, sequences(subject), model.vocab)
+    return learning.check_start(model, subject.objective, sequences(subject), subject.vocab)
 
 
 def _accumulation(subject: Subject, folder: Path) -> Finding:
@@ -109,16 +133,28 @@ def _accumulation(subject: Subject, folder: Path) -> Finding:
 
 def _packing(subject: Subject, folder: Path) -> Finding:
     model, rows = parity.sharpened(subject.make_model()), cut_up(sequences(subject))
-    return parity.check_packing(model, subject.objective, rows)
+    return parity.check_packing(model, in_one(subject.objective), rows)
+
+
+def _padding(subject: Subject, folder: Path) -> Finding:
+    model, rows = parity.sharpened(subject.make_model()), cut_up(sequences(subject))
+    return parity.check_padding(model, in_one(subject.objective), rows)
 
 
 def _cache(subject: Subject, folder: Path) -> Finding:
+    if not subject.writes:
+        return not_applicable("cached decoding = uncached", "this model does not write")
     model = parity.sharpened(subject.make_model())
+    assert isinstance(model, SingleStack)
     return parity.check_cache(model, sequences(subject).tokens[0, :-1])
 
 
 def _folder(subject: Subject, folder: Path) -> Finding:
-    lm = LM(parity.sharpened(subject.make_model()), subject.tokenizer)
+    if not subject.writes:
+        return not_applicable("saved model = loaded model", "covered by the exact resume")
+    model = parity.sharpened(subject.make_model())
+    assert isinstance(model, SingleStack)
+    lm = LM(model, subject.tokenizer)
     return parity.check_folder(lm, sequences(subject).tokens[0, :-1], folder / "model")
 
 
@@ -130,7 +166,8 @@ def _overfitting(subject: Subject, folder: Path) -> Finding:
 def _resume(subject: Subject, folder: Path) -> Finding:
     train = learning.rehearsed(subject.train)
     stream, length, batch = subject.stream, subject.length, train.batch
-    with Loader(stream, length, batch, train.seed, train.documents) as loader:
+    partners = subject.objective.partners
+    with Loader(stream, length, batch, train.seed, train.documents, partners=partners) as loader:
         return learning.check_resume(
             learning.Rehearsal(
                 make_model=subject.make_model,
@@ -151,6 +188,7 @@ CHECKS = (
     Check("loss at the start is near ln V", _start),
     Check("accumulated gradients = full batch", _accumulation),
     Check("packed documents = separate documents", _packing),
+    Check("padded rows = unpadded rows", _padding),
     Check("cached decoding = uncached", _cache),
     Check("saved model = loaded model", _folder),
     Check("a batch can be learned by heart", _overfitting),

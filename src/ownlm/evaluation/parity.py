@@ -8,23 +8,32 @@ uniform and a wrong mask or position hardly shows.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ownlm.data.loader import Examples
 from ownlm.evaluation.finding import Finding, at_most
 from ownlm.inference.language_model import LM, load
 from ownlm.models.model import SingleStack
-from ownlm.objectives.objective import Objective
+from ownlm.objectives.objective import IGNORE, Batch, Objective
 
 TOLERANCE = 1e-4
 """Rounding in float32 gives about 1e-6; the faults looked for give 1e-2 and more."""
 
+M = TypeVar("M", bound=nn.Module)
 
-def sharpened(model: SingleStack) -> SingleStack:
+PADDING = 7
+"""Tokens behind each row in the check of padding."""
+NEUTRAL = {"targets": IGNORE, "pair_labels": IGNORE, "steps": -1}
+"""What stands in a column where nothing is to be learned; elsewhere 0."""
+
+
+def sharpened(model: M) -> M:
     """The model in evaluation mode with weights as large as in a trained one, in place.
 
     Matrices get a deviation of 1 / sqrt(inputs), gains and biases some noise, so that every
@@ -58,17 +67,37 @@ def check_accumulation(model: nn.Module, objective: Objective, rows: Examples) -
 
 
 def check_packing(model: nn.Module, objective: Objective, rows: Examples) -> Finding:
-    """Documents packed into one row against each of them alone: losses and gradients."""
+    """Documents packed into one row against each of them alone: losses and gradients.
+
+    What is corrupted follows from the row, so the documents of such objectives are taken from
+    the batch, after that; those of others from the text.
+    """
     assert rows.documents is not None, "rows of documents"
-    packed = _gradients(model, objective, [rows])
-    alone = list(_documents(rows))
-    separate = _gradients(model, objective, alone)
+    batch = _collated(objective, rows)
+    if objective.covers:
+        alone = [_collated(objective, document) for document in _documents(rows)]
+    else:
+        alone = list(_sequences(batch))
+    packed, separate = (_learned(model, objective, batches) for batches in ([batch], alone))
     return at_most(
         "packed documents = separate documents",
         _difference(packed, separate),
         TOLERANCE,
         "relative difference",
         f"{len(alone)} documents in {len(rows)} rows",
+    )
+
+
+def check_padding(model: nn.Module, objective: Objective, rows: Examples) -> Finding:
+    """Rows with padding behind them against the same without: losses and gradients."""
+    batch = _collated(objective, rows)
+    plain, padded = (_learned(model, objective, [b]) for b in (batch, _padded(batch)))
+    return at_most(
+        "padded rows = unpadded rows",
+        _difference(padded, plain),
+        TOLERANCE,
+        "relative difference",
+        f"{PADDING} tokens of padding behind {len(rows)} rows",
     )
 
 
@@ -109,12 +138,20 @@ def check_folder(lm: LM, ids: NDArray[np.int64], folder: Path) -> Finding:
 
 def _gradients(model: nn.Module, objective: Objective, batches: list[Examples]) -> list[Tensor]:
     """Loss sum, count, and the summed gradient of every parameter, over all batches."""
+    return _learned(model, objective, [_collated(objective, examples) for examples in batches])
+
+
+def _collated(objective: Objective, examples: Examples) -> Batch:
+    return objective.collate(examples, np.random.default_rng(0))
+
+
+def _learned(model: nn.Module, objective: Objective, batches: list[Batch]) -> list[Tensor]:
+    """The same of batches."""
     device = next(model.parameters()).device
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), dtype=torch.float64)
     count = torch.zeros((), dtype=torch.float64)
-    for examples in batches:
-        batch = objective.collate(examples, np.random.default_rng(0))
+    for batch in batches:
         loss = objective.loss(model, {name: tensor.to(device) for name, tensor in batch.items()})
         loss.total.backward()
         total, count = total + loss.total.detach().cpu(), count + loss.count.cpu()
@@ -146,6 +183,31 @@ def _documents(rows: Examples) -> Iterator[Examples]:
             own = tokens[documents == number]
             if len(own) > 1:
                 yield Examples(own[None], None, np.zeros(1, np.int64))
+
+
+def _is_written(name: str, batch: Batch) -> bool:
+    """Whether a column belongs to the decoder's side of an encoder-decoder."""
+    return "decoder_inputs" in batch and (name.startswith("decoder_") or name == "targets")
+
+
+def _sequences(batch: Batch) -> Iterator[Batch]:
+    """Each numbered sequence of a batch as a row of its own."""
+    for row in range(len(batch["inputs"])):
+        read = batch["mask"][row]
+        written = batch.get("decoder_mask", batch["mask"])[row]
+        for number in read[read > 0].unique():
+            here = {True: written == number, False: read == number}
+            alone = {n: t[row, here[_is_written(n, batch)]][None] for n, t in batch.items()}
+            yield {n: (t > 0).long() if n.endswith("mask") else t for n, t in alone.items()}
+
+
+def _padded(batch: Batch) -> Batch:
+    """PADDING more tokens in every column, which nobody may look at."""
+    masks = {"mask": torch.ones_like(batch["inputs"])} if "mask" not in batch else {}
+    return {
+        name: F.pad(tensor, (0, PADDING), value=NEUTRAL.get(name, 0))
+        for name, tensor in (batch | masks).items()
+    }
 
 
 def _size(folder: Path) -> int:

@@ -18,6 +18,7 @@ class Causal:
 
     partners = False
     covers = True
+    segments = 1
 
     def __init__(self, *, segments: int = 1) -> None:
         """A window holds `segments` contexts; with more than one, each reads the memory that the

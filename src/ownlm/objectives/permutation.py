@@ -25,6 +25,7 @@ class Permutation:
 
     partners = False
     covers = False
+    segments = 1
 
     def __init__(self, *, rate: float = 1 / 6, segments: int = 1) -> None:
         """`rate` of the tokens is predicted (1 / K in the paper, K = 6), in spans of 1 to 5.

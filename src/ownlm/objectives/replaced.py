@@ -60,16 +60,24 @@ class Replaced:
         labels = (replaced != text).float()
         scores = model.model(replaced, **seen).logits[..., 0].float()
         nats = F.binary_cross_entropy_with_logits(scores, labels, reduction="none") * real
-        tokens = real.sum(dim=1).clamp(min=1)
-        shares = at.sum(dim=1) / tokens  # hidden tokens a token: turns a mean into the other
+        tokens = real.sum().float()
         right = ((scores > 0) == (labels > 0)) & real
         metrics = {
             "generator_loss": torch.stack((total.detach(), count.float())),
-            "detector_loss": torch.stack((nats.detach().sum(), tokens.sum().float())),
-            "detector_accuracy": torch.stack((right.sum().float(), tokens.sum().float())),
-            "replaced": torch.stack(((labels * real).sum(), tokens.sum().float())),
+            "detector_loss": torch.stack((nats.detach().sum(), tokens)),
+            "detector_accuracy": torch.stack((right.sum().float(), tokens)),
+            "replaced": torch.stack(((labels * real).sum(), tokens)),
         }
-        return Loss(total + WEIGHT * (nats.sum(dim=1) * shares).sum(), count, metrics)
+        return Loss(total + WEIGHT * (nats * hidden_share(batch["mask"], at)).sum(), count, metrics)
+
+
+def hidden_share(mask_BT: Tensor, at_BT: Tensor) -> Tensor:
+    """Hidden tokens a token of each packed sequence, (B, T): what turns one mean into the other."""
+    rows = torch.arange(len(mask_BT), device=mask_BT.device)[:, None]
+    keys = (mask_BT + rows * (mask_BT.max() + 1)).flatten()
+    hidden, tokens = (torch.bincount(keys, weights=w.flatten().float())
+                      for w in (at_BT, torch.ones_like(at_BT)))  # fmt: skip
+    return (hidden / tokens.clamp(min=1)).float()[keys].view_as(mask_BT)
 
 
 def sampled(shares_NV: Tensor, chances_N: Tensor) -> Tensor:

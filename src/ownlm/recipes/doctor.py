@@ -10,12 +10,12 @@ from ownlm.data.prepare import prepare
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
 from ownlm.evaluation.doctor import Subject
 from ownlm.models.config import ModelConfig
-from ownlm.models.load import build_model
-from ownlm.objectives.causal import Causal
+from ownlm.objectives.make import FOR
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.demo import write_corpus
 from ownlm.recipes.derive import derived
 from ownlm.recipes.pretrain import saver
+from ownlm.recipes.task import fresh_model, objective_of, with_objective
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 
@@ -32,6 +32,7 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     Without data the built-in text stands in. `reduce` shrinks the model, which keeps the
     family and the kinds of layers. Raises what a run would raise.
     """
+    config = with_objective(config)
     data, texts = _material(config, folder)
     tokenizer = load_tokenizer(data.tokenizer_folder)
     if reduce:
@@ -41,13 +42,15 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     config = derived(config, tokenizer.vocab_size, data.train.tokens)
     device = runtime.pick_device(config.device)
     return Subject(
-        make_model=lambda: build_model(config.model, seed=config.train.seed, device=device),
+        make_model=lambda: fresh_model(config).to(device),
+        vocab=config.model.vocab,
+        writes=FOR[config.objective.kind] == "decoder",
         context=config.model.context,
         save_model=saver(tokenizer),
         tokenizer=tokenizer,
         lossless=tokenizer.unk_id is None and not config.tokenizer.lowercase,
         texts=texts or _decoded(data, tokenizer),
-        objective=Causal(),
+        objective=objective_of(config, tokenizer),
         stream=data.train,
         train=config.train,
         optimizer=config.optimizer,
