@@ -94,3 +94,12 @@ def test_every_objective_passes_every_check(
     done = {f.name for f in found if f.passed}
     assert {"accumulated gradients = full batch", "padded rows = unpadded rows"} <= done
     assert {"packed documents = separate documents", "resume is exact, bit for bit"} <= done
+
+
+@pytest.mark.parametrize("kind", ["muon", "adafactor"])
+def test_the_other_optimizers_resume_exactly(
+    kind: str, tiny: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    config = tiny(optimizer={"kind": kind, "lr": 3e-2}, model={"context": 32})
+    found = {f.name: f.passed for f in examine(subject(config, tmp_path))}
+    assert found["resume is exact, bit for bit"] and found["a batch can be learned by heart"]

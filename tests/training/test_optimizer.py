@@ -1,9 +1,12 @@
 """AdamW: the paper's update, decay only where the table says."""
 
+from typing import Any
+
+import pytest
 import torch
 
 from ownlm.training.config import OptimizerConfig
-from ownlm.training.optimizer import AdamW, assign
+from ownlm.training.optimizer import AdamW, assign, make_optimizer
 
 CONFIG = OptimizerConfig(lr=1e-2, betas=(0.8, 0.95), weight_decay=0.3)
 NO, YES = torch.tensor(0.0), torch.tensor(1.0)
@@ -63,3 +66,73 @@ def test_skip_changes_nothing() -> None:
         assert torch.equal(tensor, before[name]), name
     optimizer.update(gradients(1), 1, 1e-2, torch.tensor(1.0), NO)
     assert not torch.equal(ours["norm"], before["norm"])  # the control: without skip it moves
+
+
+def blocks() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "embed.tokens.weight": torch.randn(9, 6, generator=generator),
+        "stack.blocks.0.up.weight": torch.randn(12, 6, generator=generator),
+        "stack.blocks.0.norm.weight": torch.randn(6, generator=generator),
+    }
+
+
+def moves(kind: str, steps: int = 3, divisor: float = 5.0) -> dict[str, torch.Tensor]:
+    ours = blocks()
+    optimizer = make_optimizer(ours, OptimizerConfig(kind=kind, lr=1e-2, weight_decay=0.3))
+    for step in range(steps):
+        generator = torch.Generator().manual_seed(step + 1)
+        made = {n: divisor * torch.randn(p.shape, generator=generator) for n, p in ours.items()}
+        optimizer.update(made, step, 1e-2, torch.tensor(divisor), NO)
+    return ours
+
+
+@pytest.mark.parametrize(("kind", "theirs"), [
+    ("muon", lambda p: torch.optim.Muon(
+        p, weight_decay=0.3, momentum=0.95, adjust_lr_fn="match_rms_adamw")),
+    ("adafactor", lambda p: torch.optim.Adafactor(p, weight_decay=0.3)),
+])  # fmt: skip
+def test_the_others_are_torchs_with_gradients_divided(kind: str, theirs: Any) -> None:
+    expected = blocks()
+    matrix = expected["stack.blocks.0.up.weight"]
+    optimizer = theirs([matrix])
+    for step in range(3):
+        generator = torch.Generator().manual_seed(step + 1)
+        made = {n: torch.randn(p.shape, generator=generator) for n, p in expected.items()}
+        matrix.grad = made["stack.blocks.0.up.weight"]
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2
+        optimizer.step()
+    torch.testing.assert_close(moves(kind)["stack.blocks.0.up.weight"], matrix)
+    torch.testing.assert_close(moves(kind, divisor=2.0), moves(kind, divisor=5.0))
+
+
+def test_muon_leaves_embeddings_and_vectors_to_adamw() -> None:
+    muon, adamw = moves("muon"), moves("adamw")
+    for name in ("embed.tokens.weight", "stack.blocks.0.norm.weight"):
+        assert torch.equal(muon[name], adamw[name])
+    assert not torch.equal(muon["stack.blocks.0.up.weight"], adamw["stack.blocks.0.up.weight"])
+
+
+@pytest.mark.parametrize("kind", ["muon", "adafactor"])
+def test_skip_and_the_way_through_a_checkpoint(kind: str) -> None:
+    """Moments copied into a fresh optimizer go on as the old one would have."""
+    config = OptimizerConfig(kind=kind, lr=1e-2)
+
+    def made(step: int) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(step + 1)
+        return {n: torch.randn(p.shape, generator=generator) for n, p in blocks().items()}
+
+    one, first = blocks(), None
+    first = make_optimizer(one, config)
+    first.update(made(0), 0, 1e-2, torch.tensor(1.0), NO)
+    saved = {n: t.clone() for n, t in (one | first.state()).items()}
+    first.update({n: g * torch.nan for n, g in made(1).items()}, 1, 1e-2, torch.tensor(1.0), YES)
+    assert all(torch.equal(saved[n], t) for n, t in (one | first.state()).items())
+    other = {n: saved[n].clone() for n in one}
+    second = make_optimizer(other, config)
+    for name, tensor in second.state().items():
+        tensor.copy_(saved[name])
+    for optimizer in (first, second):
+        optimizer.update(made(1), 1, 1e-2, torch.tensor(1.0), NO)
+    assert all(torch.equal(one[n], other[n]) for n in one)

@@ -18,7 +18,7 @@ from ownlm.log import read_rows
 from ownlm.objectives.objective import Objective
 from ownlm.training.config import Choices, OptimizerConfig, ScheduleConfig, TrainConfig
 from ownlm.training.feed import Loader
-from ownlm.training.optimizer import AdamW
+from ownlm.training.optimizer import make_optimizer
 from ownlm.training.precision import Weights
 from ownlm.training.run import Resume, open_run
 from ownlm.training.step import Stepper, read
@@ -53,7 +53,9 @@ def check_overfitting(
 ) -> Finding:
     """Some updates on the same batch, by the recipe's optimizer: the loss must fall."""
     weights = Weights(model.eval(), "fp32")
-    stepper = Stepper(model, objective, weights, AdamW(weights.master, optimizer), seed=0, clip=1.0)
+    stepper = Stepper(
+        model, objective, weights, make_optimizer(weights.master, optimizer), seed=0, clip=1.0
+    )
     losses = [read(stepper.step([rows], step, optimizer.lr)).loss for step in range(OVERFIT_STEPS)]
     return at_most(
         "a batch can be learned by heart",

@@ -8,16 +8,20 @@ from ownlm.config import Config
 
 
 class OptimizerConfig(Config):
-    """AdamW (Loshchilov and Hutter, arXiv:1711.05101)."""
+    """AdamW (Loshchilov and Hutter, arXiv:1711.05101), Muon, or Adafactor."""
 
-    kind: Literal["adamw"] = "adamw"
-    """The rule of the update."""
+    kind: Literal["adamw", "muon", "adafactor"] = "adamw"
+    """adamw; muon: the matrices of the blocks move in orthogonal directions (Jordan et al. 2024),
+    embeddings, head and vectors by AdamW; adafactor: moments of rows and columns only, steps as
+    large as the parameters are (Shazeer and Stern, arXiv:1804.04235), T5's choice."""
     lr: float = Field(default=1e-3, ge=0)
     """Highest learning rate; the schedule scales it. 0: a recipe derives it from the width."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the running means of the gradient and of its square."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the mean square, so that a tiny gradient makes no huge step."""
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    """Muon: decay of the running mean of the gradient."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Pull of matrices and embeddings towards zero, in units of the learning rate; norms and
     biases are never decayed."""
@@ -26,9 +30,10 @@ class OptimizerConfig(Config):
 class ScheduleConfig(Config):
     """How the learning rate goes over the run, as a share of the optimizer's lr."""
 
-    kind: Literal["cosine", "wsd", "constant"] = "cosine"
+    kind: Literal["cosine", "wsd", "inverse_sqrt", "constant"] = "cosine"
     """cosine: down half a wave from the end of warmup; wsd: flat, then down to the end in a
-    straight line (warmup, stable, decay); constant: flat."""
+    straight line (warmup, stable, decay); inverse_sqrt: as one over the root of the step, from the
+    end of warmup (the 2017 Transformer); constant: flat."""
     warmup: int = Field(default=0, ge=0)
     """Updates over which the rate climbs from near zero."""
     decay: float = Field(default=0.2, gt=0, le=1)

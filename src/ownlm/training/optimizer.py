@@ -1,12 +1,13 @@
-"""AdamW over groups that one table shows, in one fused pass of torch a group.
+"""The rules of the update: AdamW, Muon for matrices, Adafactor.
 
-The update itself is torch's kernel (`torch._fused_adamw_`): it divides the gradient by
-`divisor`, decays the parameter by lr * weight_decay, and moves it, reading everything once.
-Parameters and moments are float32; moments live beside the name of their parameter.
+AdamW goes over groups that one table shows, in one fused pass of torch a group. The update itself
+is torch's kernel (`torch._fused_adamw_`): it divides the gradient by `divisor`, decays the
+parameter by lr * weight_decay, and moves it, reading everything once. Parameters and moments are
+float32; moments live beside the name of their parameter.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +31,30 @@ GROUPS = (
 # fmt: on
 
 
+class Optimizer(Protocol):
+    """Moves named float32 parameters in place."""
+
+    def update(
+        self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
+    ) -> None:
+        """Update number `step` (from 0) with `gradients` / `divisor`; gradients are overwritten.
+
+        Where the scalar `skip` is 1, nothing changes.
+        """
+
+    def state(self) -> dict[str, Tensor]:
+        """Every moment by name, for the checkpoint; the count of updates is the step itself."""
+
+
+def make_optimizer(parameters: Mapping[str, Tensor], config: OptimizerConfig) -> Optimizer:
+    """The optimizer that the configuration names."""
+    if config.kind == "adafactor":
+        return Adafactor(parameters, config)
+    if config.kind == "muon":
+        return Muon(parameters, config)
+    return AdamW(parameters, config)
+
+
 class AdamW:
     """Moments of named float32 parameters, and the update of them all."""
 
@@ -43,11 +68,7 @@ class AdamW:
     def update(
         self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
     ) -> None:
-        """Update number `step` (from 0) with `gradients` / `divisor`; gradients are overwritten.
-
-        Where the scalar `skip` is 1, nothing changes: decided on the device, so that the host
-        need not wait for the norm.
-        """
+        """One update; what `skip` says is decided on the device, without waiting for the norm."""
         beta1, beta2 = self.config.betas
         count = torch.tensor(float(step + 1), device=divisor.device)
         for group, names in self.groups.items():
@@ -70,9 +91,100 @@ class AdamW:
             )
 
     def state(self) -> dict[str, Tensor]:
-        """Every moment by name, for the checkpoint; the count of updates is the step itself."""
+        """Both moments of every parameter."""
         first = {f"first.{name}": moment for name, moment in self.first.items()}
         return first | {f"second.{name}": moment for name, moment in self.second.items()}
+
+
+class Muon:
+    """Matrices of blocks by torch's Muon, everything else by AdamW.
+
+    (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.) An update has the root mean
+    square that AdamW's usually has (Liu et al. 2025, arXiv:2502.16982), so one rate serves both.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], config: OptimizerConfig) -> None:
+        matrices = {n: p for n, p in parameters.items() if p.dim() == 2 and ".blocks." in n}
+        self.parameters = matrices
+        self.rest = AdamW({n: p for n, p in parameters.items() if n not in matrices}, config)
+        self.torch = torch.optim.Muon(
+            list(matrices.values()),
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        for matrix in matrices.values():
+            self.torch.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
+
+    def update(
+        self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
+    ) -> None:
+        """One update; the host waits to hear whether to skip."""
+        self.rest.update(gradients, step, lr, divisor, skip)
+        if not bool(skip):
+            _step(self.torch, self.parameters, gradients, lr, divisor)
+
+    def state(self) -> dict[str, Tensor]:
+        """The momentum of the matrices and both moments of the rest."""
+        found = {n: self.torch.state[p]["momentum_buffer"] for n, p in self.parameters.items()}
+        return self.rest.state() | {f"momentum.{name}": buffer for name, buffer in found.items()}
+
+
+class Adafactor:
+    """torch's Adafactor: of a matrix it remembers one number a row and one a column."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], config: OptimizerConfig) -> None:
+        self.parameters = dict(parameters)
+        self.torch = torch.optim.Adafactor(
+            list(self.parameters.values()), weight_decay=config.weight_decay
+        )
+        for parameter in self.parameters.values():
+            self.torch.state[parameter].update(_factors(parameter))
+
+    def update(
+        self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
+    ) -> None:
+        """One update; the host waits to hear whether to skip."""
+        if bool(skip):
+            return
+        for parameter in self.parameters.values():
+            self.torch.state[parameter]["step"] = torch.tensor(float(step))
+        _step(self.torch, self.parameters, gradients, lr, divisor)
+
+    def state(self) -> dict[str, Tensor]:
+        """The mean squares, by parameter and kind."""
+        return {
+            f"{kind}.{name}": value
+            for name, parameter in self.parameters.items()
+            for kind, value in self.torch.state[parameter].items()
+            if kind != "step"
+        }
+
+
+def _factors(parameter: Tensor) -> dict[str, Tensor]:
+    """The empty state of Adafactor, laid out as torch does at its first step."""
+    if parameter.dim() < 2:
+        return {"variance": torch.zeros_like(parameter)}
+    rows, columns = list(parameter.shape), list(parameter.shape)
+    rows[-1], columns[-2] = 1, 1
+    return {"row_var": parameter.new_zeros(rows), "col_var": parameter.new_zeros(columns)}
+
+
+def _step(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    lr: float,
+    divisor: Tensor,
+) -> None:
+    """A step of one of torch's optimizers with gradients that come from elsewhere."""
+    for name, parameter in parameters.items():
+        parameter.grad = gradients[name].div_(divisor)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.step()
+    for parameter in parameters.values():
+        parameter.grad = None
 
 
 def assign(parameters: Mapping[str, Tensor]) -> dict[Group, list[str]]:

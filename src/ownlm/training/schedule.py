@@ -34,6 +34,8 @@ def rate(step: int, config: ScheduleConfig, steps: int) -> float:
     if config.kind == "wsd":
         begin = stable_end(config, steps)
         return _between(config.final, 1.0 - max(0.0, _share(step, begin, steps)))
+    if config.kind == "inverse_sqrt":  # Vaswani et al. 2017, section 5.3
+        return math.sqrt((config.warmup + 1) / (step + 1))
     return 1.0
 
 

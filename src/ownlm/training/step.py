@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ownlm.objectives.objective import Batch, Examples, Loss, Objective
-from ownlm.training.optimizer import AdamW
+from ownlm.training.optimizer import Optimizer
 from ownlm.training.precision import Weights
 
 
@@ -49,7 +49,7 @@ class Stepper:
         model: nn.Module,
         objective: Objective,
         weights: Weights,
-        optimizer: AdamW,
+        optimizer: Optimizer,
         *,
         seed: int,
         clip: float = 0.0,

@@ -25,7 +25,7 @@ from ownlm.training.config import Choices, OptimizerConfig, ScheduleConfig, Trai
 from ownlm.training.feed import Feed, Loader
 from ownlm.training.journal import Journal
 from ownlm.training.monitor import SpikeWatch
-from ownlm.training.optimizer import AdamW
+from ownlm.training.optimizer import make_optimizer
 from ownlm.training.pace import Pace
 from ownlm.training.precision import Weights
 from ownlm.training.run import RunFolder
@@ -84,7 +84,7 @@ class Trainer:
         self.tokens_per_byte = tokens_per_byte
         self.feed = Feed(loader, train.batch, choices.micro_batch)
         self.weights = Weights(model, choices.precision)
-        self.optimizer = AdamW(self.weights.master, optimizer)
+        self.optimizer = make_optimizer(self.weights.master, optimizer)
         self.stepper = Stepper(
             model,
             objective,
