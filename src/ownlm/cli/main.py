@@ -36,6 +36,7 @@ COMMANDS = {
     "evaluate": Command("ownlm.cli.evaluate", "loss, perplexity and bits per byte of a model"),
     "generate": Command("ownlm.cli.generate", "continue a prompt"),
     "chat": Command("ownlm.cli.chat", "talk to a model in the terminal"),
+    "data": Command("ownlm.cli.data", "look at the exact tokens a run would learn from"),
     "show": Command("ownlm.cli.show", "a model's parts, shapes, parameters and memory"),
     "doctor": Command("ownlm.cli.doctor", "check a run on its own parts before it is started"),
 }

@@ -33,7 +33,7 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     family and the kinds of layers. Raises what a run would raise.
     """
     config = with_objective(config)
-    data, texts = _material(config, folder)
+    data, texts = material(config, folder)
     tokenizer = load_tokenizer(data.tokenizer_folder)
     if reduce:
         config = config.with_values({"model": reduced(config.model)})
@@ -74,7 +74,7 @@ def reduced(model: ModelConfig) -> dict[str, int]:
     }
 
 
-def _material(config: RunConfig, folder: Path) -> tuple[PreparedData, list[str]]:
+def material(config: RunConfig, folder: Path) -> tuple[PreparedData, list[str]]:
     """Prepared data as it is; or the beginning of raw text, prepared, and some of its texts."""
     if config.data.path and is_prepared(Path(config.data.path)):
         return open_prepared(Path(config.data.path)), []

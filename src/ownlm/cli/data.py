@@ -1,0 +1,129 @@
+"""`ownlm data show RECIPE --data PATH`: the exact tokens a run would learn from."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from ownlm.cli.options import parse
+from ownlm.cli.pretrain import starting_values
+from ownlm.config import nearest
+from ownlm.errors import ConfigError
+from ownlm.recipes.config import RunConfig
+from ownlm.recipes.named import recipe, table
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ownlm.inspection.example import Token
+
+PROG = "ownlm data show"
+SHOWN = "llama-mini"
+"""The recipe whose values help shows."""
+USAGE = """usage: ownlm data show RECIPE --data PATH [--example K] [--long] [options]
+
+Prints example K of the first update as the model gets it: control tokens, what is hidden, what is
+learned, where documents begin. The options are those of `ownlm pretrain`. The recipes are:
+
+"""
+LEGEND = (
+    "underlined: learned as it stands or as what comes next; →: learned instead of what is read; "
+)
+SEQUENCES = ("", "on grey15")
+"""Backgrounds of packed sequences, in turn."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `data show` understands besides the run's own configuration."""
+
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+    config: str = ""
+    """YAML file with values of a run, such as the recipe.yaml of another one."""
+    example: int = 0
+    """Which example of the first update, from 0."""
+    long: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """A line a token: place, position, sequence, what is read, what is learned."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the tokens, or the error, as one line of JSON."""
+
+
+def run(args: list[str]) -> int:
+    """The command; returns the exit code."""
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE + table())
+        return 0
+    if args[0] != "show":
+        guess = nearest(args[0], ["show"])
+        raise ConfigError(
+            f"unknown action {args[0]!r}" + (f", nearest is {guess}" if guess else ""),
+            next_command="ownlm data show RECIPE --data PATH",
+        )
+    options = read_options(args[1:])
+    from ownlm.recipes.look import example
+
+    with tempfile.TemporaryDirectory(prefix="ownlm-look-") as folder:
+        found = example(options.run, Path(folder), options.example)
+    if options.json:
+        rows = {side: [token.as_dict() for token in tokens] for side, tokens in found.items()}
+        print(json.dumps(rows, ensure_ascii=False))
+        return 0
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for side, tokens in found.items():
+        learned = sum(token.learns is not None for token in tokens)
+        real = sum(token.sequence > 0 for token in tokens)
+        console.print(f"[bold]{side}[/]  {len(tokens)} places, {real} tokens, {learned} learned")
+        console.print(_lines(tokens) if options.long else _flow(tokens))
+        console.print()
+    console.print(LEGEND + "a new background is another sequence", style="dim")
+    return 0
+
+
+def read_options(args: list[str]) -> Options:
+    """Recipe, then --config, then the command line, as for `ownlm pretrain`."""
+    name = args[0] if args and not args[0].startswith("-") else ""
+    rest = args[1:] if name else args
+    if {"-h", "--help"} & set(rest):
+        shown = recipe(name or SHOWN)
+        return parse(Options, ["--help"], prog=f"{PROG} {shown.recipe}", default=Options(shown))
+    start = starting_values(name or ("" if "--config" in rest else SHOWN), rest)
+    return parse(Options, rest, prog=f"{PROG} {start.recipe}", default=Options(start))
+
+
+def _flow(tokens: list["Token"]) -> "Text":
+    """The tokens as running text."""
+    from rich.text import Text
+
+    flow = Text()
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.sequence == 0:
+            flow.append("·", "dim")
+            continue
+        ground = SEQUENCES[token.sequence % 2]
+        follows = token.learns in (token.text, after.text if after else None)
+        style = "cyan" if token.control else "underline" if follows else ""
+        flow.append(token.text.replace("\n", "⏎\n"), f"{style} {ground}".strip())
+        if token.learns is not None and not follows:
+            shown = token.learns.strip() or repr(token.learns)
+            flow.append(f"→{shown}", f"bold red {ground}".strip())
+        if token.note and token.note != "segment B":
+            flow.append(f" ({token.note})", "yellow")
+    return flow
+
+
+def _lines(tokens: list["Token"]) -> "Text":
+    """A line a token."""
+    from rich.text import Text
+
+    lines = Text("place  position  sequence  reads             learns\n", "dim")
+    for token in tokens:
+        lines.append(f"{token.place:5}  {token.position:8}  {token.sequence:8}  ")
+        lines.append(f"{token.text!r:16}", "cyan" if token.control else "")
+        lines.append("  " + ("" if token.learns is None else f"{token.learns!r:16}"), "bold red")
+        lines.append(f"  {token.note}\n", "yellow")
+    return lines

@@ -1,0 +1,72 @@
+"""`ownlm data show`: the tokens are those that the run would learn from."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from ownlm.cli.main import main
+
+SMALL = (
+    "--tokenizer.vocab-size 400 --model.layers 1 --model.dim 16 --model.heads 2 "
+    "--model.kv-heads 0 --model.context 48 --train.batch 4"
+).split()
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("The keeper of the harbour slept. Nobody sang at night! " * 40)
+    return path
+
+
+def shown(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, list[dict]]:
+    assert main(["data", "show", *args, *SMALL, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("recipe", "sides"), [
+    ("llama-mini", ["reads"]), ("bert", ["reads"]), ("electra", ["reads"]), ("xlnet", ["reads"]),
+    ("t5", ["source", "target"]), ("bart", ["source", "target"]),
+])  # fmt: skip
+def test_every_objective_can_be_looked_at(
+    recipe: str, sides: list[str], text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = shown(capsys, recipe, "--data", str(text))
+    assert list(found) == sides
+    assert any(token["learns"] is not None for token in found[sides[-1]])
+    assert [token["place"] for token in found[sides[0]]] == list(range(len(found[sides[0]])))
+
+
+def test_the_next_token_is_what_is_learned(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = shown(capsys, "llama-mini", "--data", str(text))["reads"]
+    assert all(a["learns"] == b["text"] for a, b in itertools.pairwise(tokens))
+
+
+def test_hidden_tokens_and_pairs_are_told(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = shown(capsys, "bert", "--data", str(text), "--example", "2")["reads"]
+    assert tokens[0]["control"] and "pair" in tokens[0]["note"]
+    assert any("MASK" in token["text"] and token["learns"] for token in tokens)
+    assert any(token["note"] == "segment B" for token in tokens)
+
+
+@pytest.mark.parametrize("long", [[], ["--long"]])
+def test_people_get_text_and_a_legend(
+    long: list[str], text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "show", "bert", "--data", str(text), *SMALL, *long]) == 0
+    out = capsys.readouterr().out
+    assert "learned" in out and "[CLS]" in out and "[MASK]" in out
+
+
+@pytest.mark.parametrize(("args", "words"), [
+    (["sow"], "nearest is show"), (["show", "bert", "--example", "9"], "0 to 3"),
+    (["show", "brt"], "nearest is bert"),
+])  # fmt: skip
+def test_what_cannot_be_shown(
+    args: list[str], words: str, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--data", str(text), *SMALL] if args[0] == "show" else []
+    assert main(["data", *args, *more]) == 2
+    assert words in capsys.readouterr().err
