@@ -34,6 +34,7 @@ COMMANDS = {
     "prepare": Command("ownlm.cli.prepare", "turn text files into token shards"),
     "pretrain": Command("ownlm.cli.pretrain", "train a model from raw text or prepared shards"),
     "evaluate": Command("ownlm.cli.evaluate", "loss, perplexity and bits per byte of a model"),
+    "compare": Command("ownlm.cli.compare", "runs side by side, and whether they differ by chance"),
     "generate": Command("ownlm.cli.generate", "continue a prompt"),
     "chat": Command("ownlm.cli.chat", "talk to a model in the terminal"),
     "data": Command("ownlm.cli.data", "look at the exact tokens a run would learn from"),

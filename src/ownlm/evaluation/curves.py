@@ -17,9 +17,9 @@ BLUE, ORANGE, GREY = "#3f7fe8", "#e8743b", "#8a8f98"
 
 
 class Series(NamedTuple):
-    """One curve: values (unit by its name) over optimizer steps."""
+    """One curve: values (unit by its name) over optimizer steps, or what a panel's axis says."""
 
-    steps: list[int]
+    steps: Sequence[float]
     values: list[float]
 
     def thinned(self, most: int = MOST_POINTS) -> "Series":
@@ -37,6 +37,9 @@ class Panel(NamedTuple):
     title: str
     unit: str
     curves: list[tuple[str, Series]]
+    axis: str = "step"
+    alike: bool = False
+    """All curves are of a kind, such as those of several runs, and get colours of their own."""
 
 
 def series(rows: Sequence[Row], key: str) -> Series:
@@ -107,8 +110,9 @@ def svg(panel: Panel) -> bytes:
         figure = Figure(figsize=(5.2, 3.0), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
-        for name, curve in panel.curves:
-            axes.plot(*curve.thinned(), label=name, **_look(name, len(curve.steps)))
+        for index, (name, curve) in enumerate(panel.curves):
+            look = {"color": f"C{index % 10}"} if panel.alike else _look(name, len(curve.steps))
+            axes.plot(*curve.thinned(), label=name, **look)
         _dress(axes, panel)
         out = io.BytesIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
@@ -124,7 +128,7 @@ def _look(name: str, points: int) -> dict[str, Any]:
 
 
 def _dress(axes: Any, panel: Panel) -> None:
-    axes.set_xlabel("step", color=GREY)
+    axes.set_xlabel(panel.axis, color=GREY)
     axes.set_ylabel(panel.unit, color=GREY)
     axes.tick_params(colors=GREY, length=3)
     axes.locator_params(axis="x", integer=True)

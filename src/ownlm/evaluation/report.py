@@ -43,7 +43,7 @@ def write_report(run: Path, facts: Facts | None = None) -> Path:
     matplotlib the report says so and has no plots.
     """
     rows = log.read_rows(run / "log.jsonl")
-    recipe = _recipe(run / "recipe.yaml")
+    recipe = read_recipe(run / "recipe.yaml")
     parts = [
         page.heading(f"Run {run.resolve().name}", _subtitle(recipe, rows)),
         page.numbers(_headline(run, rows)),
@@ -89,7 +89,8 @@ def _unindented(text: str) -> str:
     return text
 
 
-def _recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The configuration of a run; empty where it cannot be read."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
