@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from ownlm.cli.main import main
 from ownlm.data.config import DataConfig
@@ -12,6 +13,7 @@ from ownlm.data.prepare import prepare
 from ownlm.inference.language_model import LM
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_model
+from ownlm.nn.streams import factorise
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.load import load_tokenizer
 
@@ -132,3 +134,39 @@ def test_too_little_text_is_refused(
     (tmp_path / "a.txt").write_text("")
     assert main(["evaluate", str(model), "--data", str(tmp_path / "a.txt")]) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_xlnet_is_measured_by_what_it_says_before_it_has_seen(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = load_tokenizer(data / "tokenizer")
+    config = ModelConfig(
+        family="xlnet", layers=2, dim=16, heads=2, context=32, vocab=tokenizer.vocab_size
+    )
+    model = build_model(config, seed=0).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    LM(model, tokenizer).save(tmp_path / "model")
+    (tmp_path / "short.txt").write_text("the cat sat on the mat", encoding="utf-8")
+    found = figures(capsys, tmp_path / "model", "--data", tmp_path / "short.txt")
+    ids = torch.tensor([[*tokenizer.encode("the cat sat on the mat"), tokenizer.eos_id]])
+    order, _ = factorise(torch.arange(ids.shape[1])[None], torch.ones_like(ids).bool())
+    total, count = model(ids, order=order).cross_entropy(
+        torch.cat((torch.full((1, 1), -100), ids[:, 1:]), dim=1)
+    )
+    assert found["loss"] == pytest.approx(float(total.detach() / count), rel=1e-5)
+    seen, _ = model(ids[:, :-1]).cross_entropy(ids[:, 1:])
+    assert found["loss"] != pytest.approx(float(seen.detach() / count), rel=1e-3), "control"
+
+
+def test_an_encoder_is_not_measured_by_the_next_token(
+    data: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = load_tokenizer(data / "tokenizer")
+    config = ModelConfig(
+        family="bert", layers=1, dim=16, heads=2, context=32, vocab=tokenizer.vocab_size
+    )
+    LM(build_model(config, seed=0), tokenizer).save(tmp_path / "model")
+    assert main(["evaluate", str(tmp_path / "model"), "--data", str(text)]) == 2
+    assert "bert is an encoder" in capsys.readouterr().err

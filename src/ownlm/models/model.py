@@ -107,7 +107,8 @@ class SingleStack(Model):
         mask = numbers(mask)
         span = first_span(ids_BT, mask) if cache is None else cache.advance(ids_BT, mask)
         x_BTD = self.embed(ids_BT, span.positions, types)
-        experts, routes = self.architecture.stack.experts, list[Tensor]()
+        experts = self.architecture.stack.experts
+        routes: list[Tensor] = []
         output = self.output(self.stack(x_BTD, span, cache, routes=routes), mask)
         if experts is None or not self.training:
             return output

@@ -28,8 +28,8 @@ from ownlm.models.config import Word2VecConfig
 from ownlm.models.hf_config import Reader, read_config
 
 Ids = NDArray[np.int64]
-CHUNK = 1 << 14
-"""Tokens whose pairs are made and shuffled together."""
+CHUNK, TABLE = 1 << 14, 1 << 20
+"""Tokens whose pairs are made and shuffled together; entries of the table of negatives."""
 
 
 class Pairs(NamedTuple):
@@ -101,7 +101,7 @@ def train_word2vec(
     if len(ids) < 2:
         raise DataError(f"a text of {len(ids)} tokens has no neighbours to learn from")
     counts = np.bincount(ids, minlength=vocab)
-    noise, keep = noise_distribution(counts), keep_probability(counts, c.subsample)
+    noise, keep = noise_table(counts), keep_probability(counts, c.subsample)
     start = rng.random((vocab, c.dim), dtype=np.float32)
     vectors, outputs = torch.from_numpy((start - 0.5) / c.dim), torch.zeros(vocab, c.dim)
     for epoch in range(c.epochs):
@@ -111,17 +111,17 @@ def train_word2vec(
             progress = (epoch + begin / len(text)) / c.epochs
             pairs = window_pairs(text, document, begin, begin + CHUNK, c.window, rng)
             for centres, contexts in batches(*pairs, c.batch, rng):
-                drawn = noise.searchsorted(rng.random((len(centres), c.negatives)))
+                drawn = noise[rng.integers(len(noise), size=(len(centres), c.negatives))]
                 batch = Pairs(*(torch.from_numpy(x) for x in (centres, contexts, drawn)))
                 update(vectors, outputs, batch, c.rate * max(1e-4, 1 - progress))
     return WordVectors(vectors, c.model_dump(mode="json"))
 
 
-def noise_distribution(counts_V: Ids) -> NDArray[np.float64]:
-    """Cumulated probabilities of the negatives: counts to the power of 3/4 (2013b, 2.2)."""
+def noise_table(counts_V: Ids) -> Ids:
+    """Tokens as often as they are to be drawn: count to the power of 3/4 (2013b, 2.2)."""
     weights = counts_V.astype(np.float64) ** 0.75
-    cumulated: NDArray[np.float64] = (weights / weights.sum()).cumsum()
-    return cumulated
+    entries = (TABLE * weights / weights.sum()).round().astype(np.int64)
+    return np.repeat(np.arange(len(counts_V)), np.maximum(entries, counts_V > 0))
 
 
 def keep_probability(counts_V: Ids, threshold: float) -> NDArray[np.float64]:
@@ -170,7 +170,7 @@ def update(vectors_VD: Tensor, outputs_VD: Tensor, batch: Pairs, rate: float) ->
     """
     centres_N, contexts_N, drawn_NK = batch
     targets_NM = torch.cat((contexts_N[:, None], drawn_NK), dim=1)
-    v_ND, u_NMD = vectors_VD[centres_N], outputs_VD[targets_NM]
+    v_ND, u_NMD = F.embedding(centres_N, vectors_VD), F.embedding(targets_NM, outputs_VD)
     wrong_NM = torch.sigmoid((u_NMD @ v_ND[..., None])[..., 0])
     wrong_NM[:, 0] -= 1.0
     wrong_NM[:, 1:].masked_fill_(drawn_NK == contexts_N[:, None], 0.0)

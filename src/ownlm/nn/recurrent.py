@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ownlm.nn.cache import Cache
 from ownlm.nn.config import StackConfig
@@ -76,32 +76,45 @@ class Documents:
         self.rows, self.continues = keys // most, (keys % most == 0) & bool(span.past)
         self.final = torch.cat((self.rows[1:] != self.rows[:-1], self.rows.new_ones(1).bool()))
 
-    def pack(self, x_BTD: Tensor) -> PackedSequence:
-        """Real tokens, document by document."""
-        shape = (len(self.lengths), int(self.lengths.max()), x_BTD.shape[-1])
-        x_NLD = x_BTD.new_zeros(shape)
+    def lay_out(self, x_BTD: Tensor) -> Tensor:
+        """Real tokens, a document a row, (N, L, D)."""
+        x_NLD = x_BTD.new_zeros(len(self.lengths), int(self.lengths.max()), x_BTD.shape[-1])
         x_NLD[self.document, self.place] = x_BTD[self.real_BT]
-        return pack_padded_sequence(x_NLD, self.lengths, batch_first=True, enforce_sorted=False)
+        return x_NLD
 
-    def unpack(self, packed: PackedSequence, like_BTD: Tensor) -> Tensor:
+    def put_back(self, y_NLD: Tensor, like_BTD: Tensor) -> Tensor:
         """Back to where they stood; padding is zero."""
-        y_NLD, _ = pad_packed_sequence(packed, batch_first=True)
         y_BTD = torch.zeros_like(like_BTD)
         y_BTD[self.real_BT] = y_NLD[self.document, self.place]
         return y_BTD
 
-    def begin(self, state: State | None) -> State | None:
-        """The states that documents begin with: zero, but for those that continue."""
+    def carry_on(
+        self, cell: nn.Module, x_NLD: Tensor, state: State | None, batch: int
+    ) -> tuple[Tensor, State]:
+        """A layer over all documents, from each row's state (1, B, D) to its state at the end.
+
+        Only the states need the documents' own lengths, and those cost: five times the time
+        of rows that are read to the end of the longest.
+        """
+        packed = pack_padded_sequence(x_NLD, self.lengths, batch_first=True, enforce_sorted=False)
+        y, ends = cell(packed, self._begin(state))
+        y_NLD, _ = pad_packed_sequence(y, batch_first=True)
+        return y_NLD, self._end(ends, state, batch)
+
+    def _begin(self, state: State | None) -> State | None:
+        """Zero, but for the documents that continue."""
         if state is None:
             return None
         goes_on = self.continues[None, :, None]
-        return tuple(torch.where(goes_on, part[:, self.rows], 0.0) for part in state)  # type: ignore[return-value]
+        output, cell = (torch.where(goes_on, part[:, self.rows], 0.0) for part in state)
+        return output, cell
 
-    def end(self, ends: State, state: State | None, batch: int) -> State:
+    def _end(self, ends: State, state: State | None, batch: int) -> State:
         """Each row's state after its last document; a row of padding keeps its own."""
         old = state or tuple(part.new_zeros(1, batch, part.shape[-1]) for part in ends)
-        row, which = self.rows[self.final], self.final
-        return tuple(o.index_copy(1, row, new[:, which]) for o, new in zip(old, ends))  # type: ignore[return-value]
+        row = self.rows[self.final]
+        output, cell = (o.index_copy(1, row, e[:, self.final]) for o, e in zip(old, ends))
+        return output, cell
 
 
 class RecurrentStack(nn.Module):
@@ -121,6 +134,7 @@ class RecurrentStack(nn.Module):
         )
         self.drop = Dropout(c.dropout)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self,
         x_BTD: Tensor,
@@ -133,16 +147,17 @@ class RecurrentStack(nn.Module):
         documents = None if span.segments is None else Documents(span)
         if documents is not None and not len(documents.lengths):
             return torch.zeros_like(x_BTD)
-        x: Any = x_BTD if documents is None else documents.pack(x_BTD)
+        x = x_BTD if documents is None else documents.lay_out(x_BTD)
         for layer, cell in enumerate(self.cells):
             held = cache.states[layer] if cache is not None else None
-            x, ends = cell(x, held if documents is None else documents.begin(held))
+            if documents is None or cache is None:
+                x, ends = cell(x, held)
+            else:
+                x, ends = documents.carry_on(cell, x, held, len(x_BTD))
             if cache is not None:
-                ends = ends if documents is None else documents.end(ends, held, len(x_BTD))
                 cache.states[layer] = (ends[0].detach(), ends[1].detach())
-            x = self.drop(x) if isinstance(x, Tensor) else x._replace(data=self.drop(x.data))
-        y_BTD: Tensor = x if documents is None else documents.unpack(x, x_BTD)
-        return y_BTD
+            x = self.drop(x)
+        return x if documents is None else documents.put_back(x, x_BTD)
 
     def new_cache(self, reserve: int = 0) -> RecurrentCache:
         """An empty cache."""
