@@ -24,3 +24,19 @@ def shared_data(repository: Path) -> Path:
         if folder.is_dir():
             return folder
     pytest.skip("no folder shared/data beside the repository")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of parity: a row a family and head, when such tests ran."""
+    worst: dict[str, tuple[float, float]] = {}
+    reports = (report for group in terminalreporter.stats.values() for report in group)
+    for report in reports:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "parity":
+                row, difference, control = value
+                before = worst.get(row, (0.0, float("inf")))
+                worst[row] = max(before[0], difference), min(before[1], control)
+    if worst:
+        terminalreporter.section("parity: largest difference / largest number, of the control too")
+    for row, (difference, control) in worst.items():
+        terminalreporter.write_line(f"{row:<40} {difference:.1e}   {control:.1e}")

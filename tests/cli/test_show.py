@@ -7,6 +7,7 @@ import pytest
 
 from ownlm.cli.main import main
 from ownlm.models.config import ModelConfig
+from ownlm.models.families import FAMILIES
 from ownlm.models.load import build_model, save_model
 
 
@@ -80,3 +81,44 @@ def test_names_are_shown_as_they_are(
     odd = folder.rename(tmp_path / "[red]x 🦙")
     assert main(["show", str(odd)]) == 0
     assert "[red]x" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_papers_and_what_differs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "qwen3-0.6b"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Qwen3 Technical Report (Yang et al. 2025, arXiv:2505.09388)" in out
+    assert "against qwen2" in out and "normalised head by head" in out
+    assert main(["show", "qwen3-0.6b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["after"], found["compared"]) == ("qwen2", "qwen2.5-0.5b")
+    assert {"trait": "biases", "here": "none", "before": "queries, keys and values"} in found[
+        "differences"
+    ]
+    assert found["papers"][0]["arxiv"] == "2505.09388"
+    assert found["traits"]["norm"] == "RMSNorm before each branch"
+
+
+def test_a_drawing_in_place_of_the_tree(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "t5-small", "--drawing"]) == 0
+    out = capsys.readouterr().out
+    assert "attention to the encoder" in out and out.count("├ 6 layers") == 2
+    assert "paper" in out and "Block" not in out
+
+
+@pytest.mark.parametrize("name", [next(iter(family.sizes)) for family in FAMILIES.values()])
+def test_every_family_is_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", name]) == 0
+    out = capsys.readouterr().out
+    assert "paper" in out and "training, one sequence" in out
+
+
+def test_a_folder_of_an_unknown_family_names_the_known_ones(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    for kind, near in (("lama", "llama"), ("something-else", "by its keys llama")):
+        path.write_text(json.dumps(values | {"model_type": kind}))
+        assert main(["show", str(folder)]) == 4
+        err = capsys.readouterr().err
+        assert f"{kind!r} is unknown, nearest is {near}; known: openai-gpt, gpt2" in err

@@ -260,7 +260,7 @@ def test_tokens_and_dropout_are_kept(tmp_path: Path) -> None:
 def test_sizes_are_what_the_papers_say() -> None:
     """As published with the weights; GPT-3's come within 3 % of its table 2.1."""
     from ownlm.models.families import SIZES
-    from ownlm.models.load import _empty, family_of, hf_values
+    from ownlm.models.load import empty_model, family_of, hf_values
 
     expected = {
         "gpt2-124m": 124_439_808, "gpt2-355m": 354_823_168, "gpt2-774m": 774_030_080,
@@ -276,4 +276,59 @@ def test_sizes_are_what_the_papers_say() -> None:
     }  # fmt: skip
     for name, count in expected.items():
         values = hf_values(SIZES[name])
-        assert count_parameters(_empty(family_of(values), values, "")) == count, name
+        assert count_parameters(empty_model(family_of(values), values, "")) == count, name
+
+
+def test_many_faults_are_told_in_a_few_lines(tmp_path: Path) -> None:
+    """Thousands of experts differ in a number only; each kind of fault is still told."""
+    config = LLAMA.with_values({"family": "mixtral", "experts": 16, "experts_chosen": 2})
+    save_model(build_model(config, seed=1), tmp_path)
+    edit(tmp_path, intermediate_size=48)
+    text = refusal(tmp_path)
+    assert "96 tensors do not fit" in text and len(text.splitlines()) < 8
+    for part in ("w1", "w2", "w3"):
+        (line,) = [line for line in text.splitlines() if f".{part}.weight" in line]
+        assert line.startswith("  wrong shape model.layers.0.block_sparse_moe.experts.0.")
+        assert line.endswith("found [32, 8] (and 31 like it)") or part == "w2"
+
+
+def test_unknown_family_without_a_near_name_is_told_by_its_keys(folder: Path) -> None:
+    family = json.loads((folder / "config.json").read_text())["model_type"]
+    for kind in ("stable-something", None):
+        edit(folder, model_type=kind)
+        assert f"nearest is by its keys {family}; known: " in refusal(folder)
+
+
+@pytest.mark.parametrize(("pad", "kept"), [(7, 1), (None, 1), (1, 1)])
+def test_roberta_keeps_the_number_that_its_positions_begin_behind(
+    pad: int | None, kept: int, tmp_path: Path
+) -> None:
+    config = ModelConfig(family="roberta", vocab=11, dim=8, heads=2, layers=1, context=16)
+    model, ids = build_model(config, seed=1).eval(), torch.tensor([[3, 4, 5]])
+    set_tokens(model, bos=0, eos=2, pad=pad)
+    save_model(model, tmp_path)
+    again, values = load_model(tmp_path)
+    assert (values["pad_token_id"], values["eos_token_id"]) == (kept, 2)
+    assert torch.equal(again(ids).logits, model(ids).logits)
+    edit(tmp_path, pad_token_id=4)  # the trap: other rows of the position table
+    edit_tensors(tmp_path, lambda held: held)
+    assert not torch.allclose(load_model(tmp_path)[0](ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt-neox", "ctrl", "mixtral", "gemma3"])
+def test_a_new_decoder_under_a_head(family: str, tmp_path: Path) -> None:
+    head = {"head": "ForSequenceClassification", "labels": 3}
+    config = LLAMA.with_values({"family": family, "dim": 16, **head})
+    model = build_model(config, seed=1).eval()
+    ids = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    scores = model(ids, mask).logits
+    assert scores.shape == (2, 3) and torch.allclose(
+        scores[:1], model(ids[:1, :3]).logits, atol=1e-6
+    )
+    save_model(model, tmp_path)
+    again, values = load_model(tmp_path)
+    assert values["architectures"][0].endswith("ForSequenceClassification")
+    assert torch.equal(again(ids, mask).logits, scores)
+    with pytest.raises(ConfigError, match="nearest is ForSequenceClassification"):
+        build_model(config.with_values({"head": "ForSequenceClasification"}), seed=1)

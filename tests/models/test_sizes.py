@@ -3,7 +3,7 @@
 import pytest
 
 from ownlm.models.families import SIZES, family_of
-from ownlm.models.load import _empty, count_parameters, hf_values
+from ownlm.models.load import count_parameters, empty_model, hf_values
 
 # Of the model with its pretraining head; the published count of the bare model where that is
 # better known, and what the head adds.
@@ -30,4 +30,4 @@ COUNTED = {
 @pytest.mark.parametrize("name", COUNTED)
 def test_parameters_of_a_named_size(name: str) -> None:
     values = hf_values(SIZES[name])
-    assert count_parameters(_empty(family_of(values), values, name)) == COUNTED[name]
+    assert count_parameters(empty_model(family_of(values), values, name)) == COUNTED[name]

@@ -1,5 +1,6 @@
 """Reference models of transformers: tiny, random, written to disk once a session."""
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,8 @@ transformers = pytest.importorskip("transformers")
 
 LENGTH = 320
 """Tokens of a parity input: far enough that stretched and slow rotary pairs show."""
+LIMIT = 1e-5
+"""Largest difference of any number, relative to the largest number."""
 
 SMALL = {"vocab_size": 97, "bos_token_id": 1, "eos_token_id": 2}
 GPT2 = SMALL | {"n_positions": 340, "n_embd": 32, "n_layer": 3, "n_head": 4}
@@ -241,6 +244,7 @@ ENCODERS: dict[str, Case] = {
                   "attention_bias": True, "mlp_bias": True},
         {"classifier_pooling": "cls"},
     ),
+    "modernbert-attention-dropout": Case("ModernBertModel", MODERN | {"attention_dropout": 0.3}),
     "electra-wide": Case("ElectraForMaskedLM", ENCODER | {"embedding_size": 32}),
     # One perturbed control a family.
     "bert": Case("BertForMaskedLM", ENCODER,
@@ -252,6 +256,35 @@ ENCODERS: dict[str, Case] = {
     "electra": Case("ElectraForMaskedLM", ENCODER | {"embedding_size": 16},
                     {"num_attention_heads": 8}),
 }  # fmt: skip
+THREE = ("SequenceClassification", "TokenClassification", "QuestionAnswering")
+LABELS = {"num_labels": 3, "pad_token_id": 0}
+
+
+def _heads(stem: str, values: dict[str, Any], *heads: str) -> dict[str, Case]:
+    """One row a head of a decoder, and the bare model."""
+    rows = {f"{stem}For{head}": Case(f"{stem}For{head}", values | LABELS) for head in heads}
+    return {f"{stem}Model": Case(f"{stem}Model", values | {"pad_token_id": 0})} | rows
+
+
+DECODER_HEADS: dict[str, Case] = {
+    **_heads("GPT2", GPT2, *THREE),
+    **_heads("OpenAIGPT", GPT2, *THREE[:1]),
+    **_heads("CTRL", GPT2 | {"dff": 40}, *THREE[:1]),
+    **_heads("GPTNeoX", NEOX, *THREE),
+    **_heads("Llama", LLAMA, *THREE),
+    **_heads("Mistral", LLAMA | {"sliding_window": 48}, *THREE),
+    **_heads("Qwen2", LLAMA, *THREE),
+    **_heads("Qwen3", LLAMA | WIDE, *THREE),
+    **_heads("SmolLM3", LLAMA | SMOLLM3, *THREE),
+    **_heads("Olmo2", LLAMA, *THREE[:1]),
+    **_heads("Gemma", LLAMA | WIDE, *THREE[:2]),
+    **_heads("Gemma2", LLAMA | WIDE | GEMMA2, *THREE[:2]),
+    **_heads("Gemma3Text", LLAMA | WIDE | GEMMA3, *THREE[:1]),
+    **_heads("Phi3", PHI3, *THREE[:2]),
+    **_heads("Mixtral", LLAMA | MIXTRAL, *THREE),
+    **_heads("Qwen3Moe", LLAMA | WIDE | QWEN3_MOE, *THREE),
+    "reward": Case("LlamaForSequenceClassification", LLAMA | LABELS | {"num_labels": 1}),
+}
 T5 = {
     "vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
     "num_decoder_layers": 3, "num_labels": 3, "decoder_start_token_id": 0,
@@ -266,12 +299,20 @@ MARIAN = BART | {
     "activation_function": "relu", "scale_embedding": True, "decoder_vocab_size": 97,
     "pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": 2,
 }  # fmt: skip
+ENCODERS |= DECODER_HEADS | {
+    "T5EncoderModel": Case("T5EncoderModel", T5),
+    "T5ForTokenClassification": Case("T5ForTokenClassification", GATED),
+    "MT5EncoderModel": Case("MT5EncoderModel", GATED),
+    "MT5ForTokenClassification": Case("MT5ForTokenClassification", T5),
+}  # all that answer in one pass rather than write
 PAIRS: dict[str, Case] = {
     "t5": Case("T5ForConditionalGeneration", T5,
                {"relative_attention_max_distance": 140, "layer_norm_epsilon": 0.1}),
     "t5-v1.1": Case("T5ForConditionalGeneration", GATED | {"tie_word_embeddings": False},
                     {"feed_forward_proj": "gated-silu"}),
     "t5-model": Case("T5Model", T5),
+    "mt5-sequence": Case("MT5ForSequenceClassification", GATED | {"eos_token_id": 2}),
+    "mt5-span": Case("MT5ForQuestionAnswering", GATED | {"num_labels": 2}),
     "t5-sequence": Case("T5ForSequenceClassification", T5 | {"eos_token_id": 2}),
     "t5-span": Case("T5ForQuestionAnswering", T5 | {"num_labels": 2}),
     "mt5": Case("MT5ForConditionalGeneration", GATED, {"relative_attention_max_distance": 140}),
@@ -309,6 +350,37 @@ def reference(name: str) -> Any:
         for parameter in model.parameters():
             parameter.normal_(around if parameter.ndim == 1 else 0.0, 0.2)
     return model.eval()
+
+
+@pytest.fixture
+def off() -> Callable[[Any], Any]:
+    """A function that copies our model, half a matrix of the last layer wrong by a hundredth.
+
+    (A whole one would not show where a norm follows it.)
+    """
+
+    def wrong(model: Any) -> Any:
+        copied = copy.deepcopy(model)
+        with torch.no_grad():
+            copied.stack.blocks[-1].ffn.body.down.weight[::2] *= 1.01
+        return copied
+
+    return wrong
+
+
+Tell = Callable[[str, float, float], None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """A function that puts a row into the table at the end of the run, and checks it."""
+
+    def told(row: str, difference: float, control: float) -> None:
+        record_property("parity", (row, difference, control))
+        assert difference < LIMIT, row
+        assert control > 10 * LIMIT, f"{row}: the control passes"
+
+    return told
 
 
 @pytest.fixture(scope="session")

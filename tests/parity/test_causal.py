@@ -23,6 +23,8 @@ from ownlm.models.load import build_model, load_model, save_model  # noqa: E402
 
 LENGTH, LIMIT = 320, 1e-5
 Folder = Callable[[str], Path]
+Tell = Callable[[str, float, float], None]
+Off = Callable[[Any], Any]
 
 
 @pytest.fixture
@@ -47,9 +49,11 @@ def difference(model: Any, other: Any, ids: Tensor) -> float:
     return apart(model(ids).logits, other(ids).logits)
 
 
-def test_reads_what_transformers_wrote(decoder: str, folder_of: Folder, ids: Tensor) -> None:
-    model, _ = load_model(folder_of(decoder))
-    assert difference(model, theirs(folder_of(decoder)), ids) < LIMIT
+def test_reads_what_transformers_wrote(
+    decoder: str, folder_of: Folder, ids: Tensor, tell: Tell, off: Off
+) -> None:
+    model, other = load_model(folder_of(decoder))[0], theirs(folder_of(decoder))
+    tell(decoder, difference(model, other, ids), difference(off(model), other, ids))
 
 
 def padding(side: str) -> Tensor:
@@ -61,13 +65,16 @@ def padding(side: str) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padding_changes_nothing(decoder: str, side: str, folder_of: Folder, ids: Tensor) -> None:
+def test_padding_changes_nothing(
+    decoder: str, side: str, folder_of: Folder, ids: Tensor, tell: Tell, off: Off
+) -> None:
     mask = padding(side)
     places = (mask.cumsum(1) - 1).clamp(min=0)
     model, _ = load_model(folder_of(decoder))
     other = theirs(folder_of(decoder))
-    expected = other(ids, attention_mask=mask, position_ids=places).logits
-    assert apart(model(ids, mask).logits[mask == 1], expected[mask == 1]) < LIMIT
+    expected = other(ids, attention_mask=mask, position_ids=places).logits[mask == 1]
+    found, control = (apart(m(ids, mask).logits[mask == 1], expected) for m in (model, off(model)))
+    tell(decoder, found, control)
 
 
 @torch.no_grad()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from ownlm.inspection.architecture import Description, Part
+    from ownlm.inspection.traits import Lineage
+    from ownlm.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -28,37 +30,49 @@ class Options:
     """Model folder, run folder, or the name of a size, such as gpt2-124m."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print all numbers, or the error, as one line of JSON."""
+    drawing: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Draw one layer and what is around it, in place of the tree."""
 
 
 def run(args: list[str]) -> int:
     """The command; returns the exit code."""
     options = parse(Options, args, prog="ownlm show", description=__doc__)
-    description, where = find(options.model)
+    from ownlm.inspection.architecture import describe
+    from ownlm.inspection.drawing import draw
+    from ownlm.inspection.traits import lineage
+
+    model, where = find(options.model)
+    description, kin = describe(model), lineage(model)
     if options.json:
-        print(json.dumps({"model": where} | description.as_dict(), ensure_ascii=False))
+        values = {"model": where} | description.as_dict() | kin.as_dict()
+        print(json.dumps(values, ensure_ascii=False))
         return 0
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(_tree(description, where))
+    if options.drawing:
+        print(draw(model))
+    else:
+        console.print(_tree(description, where))
     console.print(_facts(description))
     console.print(_memory(description))
+    console.print(_kin(kin))
     return 0
 
 
-def find(model: str) -> tuple["Description", str]:
-    """The description of a folder or of a named size, and what was described.
+def find(model: str) -> tuple["Model", str]:
+    """The model of a folder or of a named size, without storage, and what was found.
 
     Raises CheckpointError that names the nearest size where there is no such folder.
     """
     from ownlm.inference.language_model import find_model
-    from ownlm.inspection.architecture import describe, sketch
+    from ownlm.inspection.architecture import sketch
     from ownlm.models.hf_config import read_config
     from ownlm.models.load import hf_values
 
     path = Path(model)
     if model in SIZES and not path.exists():
-        return describe(sketch(hf_values(SIZES[model]))), model
+        return sketch(hf_values(SIZES[model])), model
     if not path.exists():
         guess = nearest(model, list(SIZES))
         raise CheckpointError(
@@ -67,7 +81,7 @@ def find(model: str) -> tuple["Description", str]:
             next_command=f"name a model folder, a run folder, or one of {', '.join(SIZES)}",
         )
     folder = find_model(path)
-    return describe(sketch(read_config(folder), str(folder / "config.json"))), str(folder)
+    return sketch(read_config(folder), str(folder / "config.json")), str(folder)
 
 
 def _tree(description: "Description", where: str) -> "Tree":
@@ -122,6 +136,21 @@ def _memory(d: "Description") -> "Table":
         for title, name in fields.items()
     ]
     return _grid([["memory", *d.memory], *rows], "right")
+
+
+def _kin(kin: "Lineage") -> "Table":
+    """Papers, and what differs from the family before."""
+    rows = [["paper" if i == 0 else "", str(paper)] for i, paper in enumerate(kin.papers)]
+    if kin.after:
+        rows.append([f"against {kin.after}", f"{kin.compared}:"])
+    for trait, here, before in kin.differences:
+        rows.append(
+            [
+                f"  {trait}",
+                f"{here or 'nothing of this kind'}; there {before or 'nothing of this kind'}",
+            ]
+        )
+    return _grid(rows, "")
 
 
 def _grid(rows: list[list[str]], justify: str) -> "Table":

@@ -40,8 +40,8 @@ class LM:
         self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
         self.stop_ids = {tokenizer.eos_id, *_eos_ids(model.config)}
         self.writer = self.model.writer
-        """The model as one that predicts the next token; None for an encoder, which fills gaps
-        and classifies but continues no text."""
+        """The model as one that predicts the next token; None for encoders and classifiers,
+        which continue no text."""
 
     def generate(
         self,
@@ -83,8 +83,10 @@ class LM:
     def require_writer(self) -> Any:
         """The model as one that predicts the next token; ConfigError when it is none."""
         if self.writer is None:
+            made = self.model.architecture
+            kind = "an encoder" if made.head.vocab else f"under the head {made.form}"
             raise ConfigError(
-                f"{self.model.family.name} is an encoder: it cannot continue a text",
+                f"{self.model.family.name} is {kind}: it cannot continue a text",
                 where=str(self.folder or "model"),
                 next_command="name a decoder, such as a GPT-2 or LLaMA model",
             )

@@ -8,7 +8,9 @@ embeddings scaled by sqrt(dim), ReLU, and an output matrix, tied to the token ta
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, both, refuse
+from ownlm.models.decoders import decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Names, Paper, both, refuse
+from ownlm.models.heads import SEQUENCE
 from ownlm.models.hf_config import Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig
 
@@ -24,8 +26,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new CTRL, which has biases everywhere; its norms add 1e-6."""
     refuse(c, "window", "act", "experts")
     return {
-        "architectures": ["CTRLLMHeadModel"],
-        "model_type": "ctrl",
         "vocab_size": c.vocab,
         "n_positions": c.context,
         "n_embd": c.dim,
@@ -47,8 +47,8 @@ def from_hf(h: Reader) -> Architecture:
     h.require({"layer_norm_epsilon": (1e-6,)})
     vocab, dim = h.integer("vocab_size", "vocabulary", 246_534), h.integer("n_embd", "width", 1280)
     context, heads = h.integer("n_positions", "positions", 256), h.integer("n_head", "heads", 16)
-    if dim % heads or dim % 2:
-        raise h.fault("n_head", f"n_embd {dim} is odd or no multiple of {heads}")
+    if dim % 2:
+        raise h.fault("n_embd", f"sines and cosines need an even width, found {dim}")
     return Architecture(
         embed=EmbedConfig(
             vocab=vocab,
@@ -62,7 +62,7 @@ def from_hf(h: Reader) -> Architecture:
             dim=dim,
             heads=heads,
             kv_heads=heads,
-            head_dim=dim // heads,
+            head_dim=h.quotient("n_head", dim, heads),
             hidden=h.integer("dff", "width", 8192),
             causal=True,
             norm="layer",
@@ -96,18 +96,15 @@ def names(a: Architecture) -> Names:
         *both("transformer.layernorm",            "stack.norm"),
     )
     # fmt: on
-    weight, bias = both("lm_head", "head")
-    if a.head.tied:
-        return Names((*rows, bias), "transformer.", ("lm_head.weight",))
-    return Names((*rows, weight, bias), "transformer.")
+    return Names(rows, "transformer.")
 
 
-CTRL = Family(
-    name="ctrl",
-    model_types=("ctrl",),
-    architectures=("CTRLLMHeadModel", "CTRLModel"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=from_hf,
-    names=names,
-)
+PAPER = Paper("CTRL: A Conditional Transformer Language Model for Controllable Generation",
+              "Keskar et al.", 2019, "1909.05858")  # fmt: skip
+CTRL = decoder(
+    Family(
+        "ctrl", "ctrl", decoder_heads("CTRL", SEQUENCE, writes="LMHeadModel"), SIZES, to_hf,
+        from_hf, names, (PAPER,), after="gpt2",
+    ),
+    out={SEQUENCE: "classifier"},
+)  # fmt: skip

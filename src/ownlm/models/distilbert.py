@@ -6,14 +6,19 @@ Against BERT: half the layers, taught by BERT's own predictions; no sentence typ
 from dataclasses import replace
 from typing import Any
 
-from ownlm.models.bert import encoder_from_hf, encoder_to_hf, with_vocabulary
-from ownlm.models.bert import size as bert_size
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both
-from ownlm.models.heads import CLASSIFIERS, architecture_names, read_head, task_rows
+from ownlm.models.encoder import (
+    encoder_from_hf,
+    encoder_to_hf,
+    size,
+    vocabulary_names,
+    with_vocabulary,
+)
+from ownlm.models.family import Architecture, Family, Names, Paper, both
+from ownlm.models.heads import CLASSIFIERS, SPAN, TOKEN, classes, read_head, task_rows
 from ownlm.models.hf_config import Reader
 
-HEADS = ("ForMaskedLM", "Model", *CLASSIFIERS)
+HEADS = classes("DistilBert", "ForMaskedLM", "Model", *CLASSIFIERS)
 KEYS = {
     "dim": "hidden_size",
     "n_layers": "num_hidden_layers",
@@ -29,12 +34,12 @@ DEFAULTS = {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072}
 EPS = 1e-12
 """Of norms; no key says it."""
 
-SIZES = {"distilbert-base-uncased": bert_size("distilbert", 6, 768, 12, 30_522, 512)}
+SIZES = {"distilbert-base-uncased": size("distilbert", 6, 768, 12, 30_522, 512)}
 
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new DistilBERT; its norms' epsilon is fixed."""
-    values = encoder_to_hf(c, "DistilBert", HEADS)
+    values = encoder_to_hf(c, HEADS)
     ours = {new: values.pop(old) for new, old in KEYS.items() if old in values}
     for unknown in ("type_vocab_size", "layer_norm_eps"):
         del values[unknown]
@@ -43,13 +48,13 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
 
 def from_hf(h: Reader) -> Architecture:
     """The architecture of a DistilBERT config.json."""
-    head = read_head(h, "DistilBert", HEADS)
+    head = read_head(h, HEADS)
     values: dict[str, Any] = {**DEFAULTS, **h.values}
     renamed: dict[str, Any] = {KEYS.get(key, key): value for key, value in values.items()}
     a = encoder_from_hf(Reader({"classifier_dropout": 0.2} | renamed, h.where), head, "relu")
     a = replace(a, embed=replace(a.embed, types=0, norm_eps=EPS))
     a = replace(a, stack=replace(a.stack, norm_eps=EPS))
-    if head == "ForTokenClassification" and a.task is not None:
+    if head == TOKEN and a.task is not None:
         a = replace(a, task=replace(a.task, dropout=a.stack.dropout))
     return with_vocabulary(a, a.stack.act) if head == "ForMaskedLM" else a
 
@@ -72,24 +77,14 @@ def names(a: Architecture) -> Names:
         *both(t + "output_layer_norm",   o + "ffn.norm_out"),
     )
     # fmt: on
-    if a.head.vocab:
-        rows += (
-            *both("vocab_transform", "head.dense"),
-            *both("vocab_layer_norm", "head.norm"),
-            Row(("vocab_projector.bias",), "head.bias"),
-        )
-    if a.task is not None:
-        out = "qa_outputs" if a.form == "ForQuestionAnswering" else "classifier"
-        rows += task_rows(a.task, "pre_classifier", out)
+    rows += vocabulary_names(a, "vocab_transform", "vocab_layer_norm", "vocab_projector.bias")
+    out = "qa_outputs" if a.form == SPAN else "classifier"
+    rows += task_rows(a.task, "pre_classifier", out)
     return Names(rows, "distilbert.", ("vocab_*", "distilbert.embeddings.position_ids"))
 
 
+PAPER = Paper("DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter",
+              "Sanh et al.", 2019, "1910.01108")  # fmt: skip
 DISTILBERT = Family(
-    name="distilbert",
-    model_types=("distilbert",),
-    architectures=architecture_names("DistilBert", HEADS),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=from_hf,
-    names=names,
+    "distilbert", "distilbert", HEADS, SIZES, to_hf, from_hf, names, (PAPER,), after="bert"
 )

@@ -1,5 +1,6 @@
 """The table of families: one line each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ownlm.config import nearest
@@ -11,7 +12,8 @@ from ownlm.models.ctrl import CTRL
 from ownlm.models.distilbert import DISTILBERT
 from ownlm.models.electra import ELECTRA
 from ownlm.models.family import Family
-from ownlm.models.gemma import GEMMA, GEMMA2, GEMMA3
+from ownlm.models.gemma import GEMMA, GEMMA2
+from ownlm.models.gemma3 import GEMMA3
 from ownlm.models.gpt import GPT2
 from ownlm.models.gpt1 import GPT1
 from ownlm.models.gpt3 import GPT3
@@ -80,15 +82,32 @@ def family_named(name: str) -> Family:
     raise ConfigError(_unknown(name, list(FAMILIES)), where="model.family")
 
 
-def family_of(values: dict[str, Any], where: str = "config.json") -> Family:
-    """The family of a config.json by its `model_type`, sparse or not."""
+def family_of(values: Mapping[str, Any], where: str = "config.json") -> Family:
+    """The family of a config.json by its `model_type`, sparse or not.
+
+    CheckpointError tells what is known and what is nearest: by the spelling, or else by the
+    keys that both have.
+    """
     kind = values.get("model_type")
-    known = {kind: family for family in FAMILIES.values() for kind in family.model_types}
+    known = {family.model_type: family for family in FAMILIES.values()}
     if isinstance(kind, str) and kind.removeprefix(PREFIX) in known:
         return known[kind.removeprefix(PREFIX)]
-    if kind is None:
-        raise CheckpointError("model_type: missing", where=where)
-    raise CheckpointError("model_type: " + _unknown(str(kind), list(known)), where=where)
+    close = nearest(str(kind), list(known)) if kind is not None else ""
+    hint = close or f"by its keys {_alike(values)}"
+    what = "missing" if kind is None else f"{str(kind)[:80]!r} is unknown"
+    raise CheckpointError(
+        f"model_type: {what}, nearest is {hint}; known: {', '.join(known)}", where=where
+    )
+
+
+def _alike(values: Mapping[str, Any]) -> str:
+    """The family whose config.json shares most of its keys with this one."""
+
+    def share(family: Family) -> float:
+        keys = family.to_hf(family.typical).keys()
+        return len(keys & values.keys()) / len(keys | values.keys())
+
+    return max(FAMILIES.values(), key=share).model_type
 
 
 def size_named(name: str) -> ModelConfig:

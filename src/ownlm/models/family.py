@@ -4,7 +4,7 @@ No torch here: the sizes are read by option parsing.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ownlm.errors import ConfigError
@@ -61,7 +61,7 @@ class Architecture:
     stack: StackConfig
     head: HeadConfig
     form: str = ""
-    """The rest of the reference's class name where a family has several: "ForMaskedLM"."""
+    """The rest of the reference's class name, which tells the head: "ForMaskedLM"."""
     task: TaskConfig | None = None
     """A head over classes, in place of the one over the vocabulary or beside it."""
     source: EmbedConfig | None = None
@@ -72,15 +72,33 @@ class Architecture:
     init: InitConfig = field(default_factory=InitConfig)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Paper:
+    """Where a family is described."""
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str = ""
+    """Its number there, such as 2302.13971."""
+    place: str = ""
+    """Where it is found otherwise."""
+
+    def __str__(self) -> str:
+        found = f"arXiv:{self.arxiv}" if self.arxiv else self.place
+        return f"{self.title} ({self.authors} {self.year}, {found})"
+
+
+@dataclass(frozen=True)
 class Family:
     """One family: a file in this folder makes it, a line in families.py lists it."""
 
     name: str
-    model_types: tuple[str, ...]
-    """`model_type` of config.json; the first is written."""
-    architectures: tuple[str, ...]
-    """`architectures` of config.json; the first is written."""
+    model_type: str
+    """Of config.json."""
+    heads: Mapping[str, str]
+    """What can stand on its stack, and the reference's class, which `architectures` of
+    config.json names; the first is what it is pretrained with."""
     sizes: Mapping[str, ModelConfig]
     """Named complete sizes."""
     to_hf: Callable[[ModelConfig], dict[str, Any]]
@@ -89,11 +107,26 @@ class Family:
     """The architecture that a config.json describes."""
     names: Callable[[Architecture], Names]
     """Tensor names in model.safetensors."""
+    papers: tuple[Paper, ...] = ()
+    after: str = ""
+    """The family that this one is told against; empty for the first."""
+    example: str = ""
+    """The size that stands for the family where families are compared; empty: the first."""
     adapt: Callable[[Any], None] | None = None
     """Puts parts that only this family has into a model just made (and imports torch itself)."""
     make: Callable[..., Any] | None = None
     """(architecture, family, config.json) to a model whose class or stack is not the usual one
     (and imports torch itself)."""
+
+    @property
+    def typical_name(self) -> str:
+        """The size that stands for the family."""
+        return self.example or next(iter(self.sizes))
+
+    @property
+    def typical(self) -> ModelConfig:
+        """The same as a configuration."""
+        return self.sizes[self.typical_name]
 
 
 def both(
@@ -114,6 +147,11 @@ def both(
     return weight, Row(biases, f"{ours}.bias", sizes=sizes, zeros=not bias)
 
 
+def with_stack(a: Architecture, **changes: Any) -> Architecture:
+    """The same architecture but for some fields of its stack."""
+    return replace(a, stack=replace(a.stack, **changes))
+
+
 def refuse(config: ModelConfig, *fields: str) -> None:
     """ConfigError for fields that were set although the family has no such choice."""
     for name in fields:
@@ -123,3 +161,26 @@ def refuse(config: ModelConfig, *fields: str) -> None:
                 where=f"model.{name}",
                 next_command=f"leave out model.{name}, or choose another family",
             )
+
+
+def only_tied(c: ModelConfig) -> None:
+    """ConfigError where an output matrix of its own is asked for and the family has none."""
+    if not c.tied:
+        raise ConfigError(
+            f"{c.family} always uses the token table as output",
+            where="model.tied",
+            next_command="leave out model.tied",
+        )
+
+
+def sizes_to_hf(c: ModelConfig) -> dict[str, Any]:
+    """The keys of config.json that most families spell alike."""
+    return {
+        "vocab_size": c.vocab,
+        "max_position_embeddings": c.context,
+        "hidden_size": c.dim,
+        "num_hidden_layers": c.layers,
+        "num_attention_heads": c.heads,
+        "tie_word_embeddings": c.tied,
+        "initializer_range": 0.02,
+    }

@@ -6,7 +6,8 @@ Learned positions, LayerNorm, GELU (tanh form), biases everywhere, the token tab
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both, refuse
+from ownlm.models.decoders import GPT_OUT, decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Names, Paper, Row, both, refuse
 from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig
 
@@ -35,8 +36,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
 def plain_to_hf(c: ModelConfig) -> dict[str, Any]:
     """The keys of a GPT-2 config.json."""
     return {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
         "vocab_size": c.vocab,
         "n_positions": c.context,
         "n_embd": c.dim,
@@ -65,8 +64,6 @@ def from_hf(h: Reader, head_dim: int = 0) -> Architecture:
     vocab, dim = h.integer("vocab_size", "vocabulary", 50_257), h.integer("n_embd", "width", 768)
     context, eps = h.integer("n_positions", "positions", 1024), _eps(h)
     heads, bias = h.integer("n_head", "heads", 12), h.section("ownlm").flag("bias", True)
-    if dim % heads and not head_dim:
-        raise h.fault("n_head", f"n_embd {dim} is not a multiple of {heads}")
     drop = {key: h.number(key, 0, 1, 0.1) for key in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
     return Architecture(
         embed=EmbedConfig(
@@ -77,7 +74,7 @@ def from_hf(h: Reader, head_dim: int = 0) -> Architecture:
             dim=dim,
             heads=heads,
             kv_heads=heads,
-            head_dim=head_dim or dim // heads,
+            head_dim=head_dim or h.quotient("n_head", dim, heads),
             hidden=h.integer("n_inner", "width", 4 * dim),
             causal=True,
             norm="layer" if bias else "layer_no_bias",
@@ -123,18 +120,15 @@ def names(a: Architecture) -> Names:
         *norm("transformer.ln_f", "stack.norm"),
     )
     # fmt: on
-    ignored = (t + "attn.bias", t + "attn.masked_bias")
-    if a.head.tied:
-        return Names(rows, "transformer.", (*ignored, "lm_head.weight"))
-    return Names((*rows, *both("lm_head", "head", bias=False)), "transformer.", ignored)
+    return Names(rows, "transformer.", (t + "attn.bias", t + "attn.masked_bias"))
 
 
-GPT2 = Family(
-    name="gpt2",
-    model_types=("gpt2",),
-    architectures=("GPT2LMHeadModel", "GPT2Model"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=from_hf,
-    names=names,
-)
+PAPER = Paper("Language Models are Unsupervised Multitask Learners", "Radford et al.", 2019,
+              place="OpenAI, gpt-2")  # fmt: skip
+GPT2 = decoder(
+    Family(
+        "gpt2", "gpt2", decoder_heads("GPT2", *GPT_OUT, writes="LMHeadModel"), SIZES, to_hf,
+        from_hf, names, (PAPER,), after="gpt1",
+    ),
+    out=GPT_OUT,
+)  # fmt: skip

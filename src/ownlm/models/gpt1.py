@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, both, refuse
+from ownlm.models.decoders import decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Names, Paper, both, refuse, with_stack
 from ownlm.models.gpt import from_hf, plain_to_hf
+from ownlm.models.heads import SEQUENCE
 from ownlm.models.hf_config import Reader
 
 SIZES = {
@@ -27,8 +29,7 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     refuse(c, "window", "hidden", "experts")
     if c.act not in _ACTIVATIONS:
         refuse(c, "act")
-    changed = {"architectures": ["OpenAIGPTLMHeadModel"], "model_type": "openai-gpt"}
-    values = plain_to_hf(c) | changed | {"afn": _ACTIVATIONS[c.act]}
+    values = plain_to_hf(c) | {"afn": _ACTIVATIONS[c.act]}
     return {k: v for k, v in values.items() if k not in ("activation_function", "n_inner", "ownlm")}
 
 
@@ -40,7 +41,7 @@ def gpt1_from_hf(h: Reader) -> Architecture:
     known = {"n_positions": 512, "vocab_size": 40_478} | dict(h.values)
     plain = Reader(known | {"activation_function": act, "n_inner": None, "ownlm": None}, h.where)
     a = from_hf(plain)
-    return replace(a, stack=replace(a.stack, norm_at="post"))
+    return replace(with_stack(a, norm_at="post"), init=replace(a.init, policy="plain"))
 
 
 def names(a: Architecture) -> Names:
@@ -58,18 +59,14 @@ def names(a: Architecture) -> Names:
         *both(t + "ln_2",         o + "ffn.norm_out"),
     )
     # fmt: on
-    ignored = (t + "attn.bias",)
-    if a.head.tied:
-        return Names(rows, "transformer.", (*ignored, "lm_head.weight"))
-    return Names((*rows, *both("lm_head", "head", bias=False)), "transformer.", ignored)
+    return Names(rows, "transformer.", (t + "attn.bias",))
 
 
-GPT1 = Family(
-    name="gpt1",
-    model_types=("openai-gpt",),
-    architectures=("OpenAIGPTLMHeadModel", "OpenAIGPTModel"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=gpt1_from_hf,
-    names=names,
-)
+PAPER = Paper("Improving Language Understanding by Generative Pre-Training", "Radford et al.",
+              2018, place="OpenAI, language-unsupervised")  # fmt: skip
+GPT1 = decoder(
+    Family(
+        "gpt1", "openai-gpt", decoder_heads("OpenAIGPT", SEQUENCE, writes="LMHeadModel"), SIZES,
+        to_hf, gpt1_from_hf, names, (PAPER,), after="marian",
+    )
+)  # fmt: skip

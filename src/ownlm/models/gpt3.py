@@ -9,7 +9,8 @@ more and a `model_type` of its own.
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, refuse
+from ownlm.models.decoders import GPT_OUT, decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Paper, refuse
 from ownlm.models.gpt import from_hf, names, plain_to_hf
 from ownlm.models.hf_config import Reader
 from ownlm.models.windows import with_windows
@@ -40,8 +41,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-3; `window` 0 is 256."""
     refuse(c, "experts")
     return plain_to_hf(c) | {
-        "architectures": ["GPT3LMHeadModel"],
-        "model_type": "gpt3",
         "head_dim": c.head_dim or c.dim // c.heads,
         "window_size": c.window or BAND,
     }
@@ -54,12 +53,11 @@ def gpt3_from_hf(h: Reader) -> Architecture:
     return with_windows(a, [band * (layer % 2) for layer in range(a.stack.layers)])
 
 
-GPT3 = Family(
-    name="gpt3",
-    model_types=("gpt3",),
-    architectures=("GPT3LMHeadModel",),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=gpt3_from_hf,
-    names=names,
-)
+PAPER = Paper("Language Models are Few-Shot Learners", "Brown et al.", 2020, "2005.14165")
+GPT3 = decoder(
+    Family(
+        "gpt3", "gpt3", decoder_heads("GPT3", *GPT_OUT, writes="LMHeadModel"), SIZES, to_hf,
+        gpt3_from_hf, names, (PAPER,), after="gpt2",
+    ),
+    out=GPT_OUT,
+)  # fmt: skip

@@ -3,8 +3,9 @@
 No torch here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ownlm.config import nearest
 from ownlm.errors import ConfigError
@@ -13,61 +14,60 @@ from ownlm.models.family import Row, both
 from ownlm.models.hf_config import Reader
 from ownlm.nn.config import TaskConfig
 
-CLASSIFIERS = (
+SEQUENCE, TOKEN, SPAN, CHOICE = (
     "ForSequenceClassification",
     "ForTokenClassification",
     "ForQuestionAnswering",
     "ForMultipleChoice",
 )
-"""Heads that all encoders have."""
+CLASSIFIERS = (SEQUENCE, TOKEN, SPAN, CHOICE)
+"""Heads that all encoders have. A sequence's with one label is a regression, and on a decoder
+the reward of preference learning."""
 
 
-def architecture_names(stem: str, heads: tuple[str, ...]) -> tuple[str, ...]:
-    """`architectures` that a family reads: ("BertModel", "BertForMaskedLM", ...)."""
-    return tuple(stem + head for head in heads)
+def classes(stem: str, *heads: str) -> dict[str, str]:
+    """Heads and the reference's classes: {"ForMaskedLM": "BertForMaskedLM", ...}."""
+    return {head: stem + head for head in heads}
 
 
-def read_head(h: Reader, stem: str, heads: tuple[str, ...]) -> str:
+def read_head(h: Reader, heads: Mapping[str, str]) -> str:
     """The head of a config.json: "ForMaskedLM" of "BertForMaskedLM"; the first when unsaid."""
-    named = h.values.get("architectures") or [stem + heads[0]]
-    known = architecture_names(stem, heads)
-    if not isinstance(named, list) or len(named) != 1 or named[0] not in known:
-        raise h.fault("architectures", f"{named!r:.80} is not supported; known: {', '.join(known)}")
-    return str(named[0]).removeprefix(stem)
+    named = h.values.get("architectures") or [next(iter(heads.values()))]
+    for head, name in heads.items():
+        if named == [name]:
+            return head
+    known = ", ".join(heads.values())
+    raise h.fault("architectures", f"{named!r:.80} is not supported; known: {known}")
 
 
-def written_head(c: ModelConfig, stem: str, heads: tuple[str, ...]) -> list[str]:
-    """`architectures` of a new model: what the user chose, or the family's first."""
-    head = c.head or heads[0]
-    if head in heads:
-        return [stem + head]
-    close = nearest(head, list(heads))
-    raise ConfigError(
-        f"{c.family} has no head {head!r:.80}" + (f", nearest is {close}" if close else ""),
-        where="model.head",
-        next_command=f"choose among {', '.join(heads)}",
-    )
+def written_head(c: ModelConfig, heads: Mapping[str, str]) -> dict[str, Any]:
+    """What config.json says of the head that the user chose, or of the family's first."""
+    return told_head(c.head or next(iter(heads)), heads, numbered(c.labels), c.family)
 
 
-def only_tied(c: ModelConfig) -> None:
-    """ConfigError where an output matrix of its own is asked for and the family has none."""
-    if not c.tied:
+def told_head(
+    head: str, heads: Mapping[str, str], labels: Sequence[str], family: str
+) -> dict[str, Any]:
+    """The keys of config.json that tell the head; ConfigError where the family has none such."""
+    if head not in heads:
+        close = nearest(head, list(heads))
         raise ConfigError(
-            f"{c.family} always uses the token table as output",
-            where="model.tied",
-            next_command="leave out model.tied",
+            f"{family} has no head {head!r:.80}" + (f", nearest is {close}" if close else ""),
+            where="model.head",
+            next_command=f"choose among {', '.join(heads)}",
         )
-
-
-def labels(c: ModelConfig, head: str) -> dict[str, dict[str, object]]:
-    """id2label and label2id of a new classifier; nothing for other heads."""
-    if not head.endswith(("SequenceClassification", "TokenClassification")):
-        return {}
-    names = [f"LABEL_{i}" for i in range(c.labels)]
-    return {
-        "id2label": {str(i): name for i, name in enumerate(names)},
-        "label2id": {name: i for i, name in enumerate(names)},
+    named = {"architectures": [heads[head]]}
+    if head not in (SEQUENCE, TOKEN):
+        return named
+    return named | {
+        "id2label": {str(i): name for i, name in enumerate(labels)},
+        "label2id": {name: i for i, name in enumerate(labels)},
     }
+
+
+def numbered(count: int) -> list[str]:
+    """Labels without a meaning yet."""
+    return [f"LABEL_{i}" for i in range(count)]
 
 
 def read_labels(h: Reader, default: int = 2) -> int:
@@ -83,14 +83,14 @@ def task_of(h: Reader, head: str, pooled: TaskConfig, default: int = 2) -> TaskC
 
     `pooled` is what the family puts between the stack and the classes of a whole sequence.
     """
-    if head == "ForSequenceClassification":
+    if head == SEQUENCE:
         return replace(pooled, outputs=read_labels(h, default))
-    if head == "ForMultipleChoice":
+    if head == CHOICE:
         return replace(pooled, outputs=1)
     token = TaskConfig(dim=pooled.dim, dropout=pooled.dropout)
-    if head == "ForTokenClassification":
+    if head == TOKEN:
         return replace(token, outputs=read_labels(h, default))
-    if head == "ForQuestionAnswering":
+    if head == SPAN:
         return replace(token, outputs=2, dropout=0.0)
     return None
 
@@ -100,11 +100,13 @@ def read_dropout(h: Reader, key: str, fallback: str, default: float = 0.1) -> fl
     return h.number(key if h.has(key) else fallback, 0, 1, default)
 
 
-def task_rows(task: TaskConfig, dense: str, out: str, norm: str = "") -> tuple[Row, ...]:
-    """Names of a head over classes."""
+def task_rows(task: TaskConfig | None, dense: str, out: str, norm: str = "") -> tuple[Row, ...]:
+    """Names of a head over classes; none where there is no such head."""
+    if task is None:
+        return ()
     rows: tuple[Row, ...] = ()
     if task.transform is not None:
         rows += both(dense, "task.dense", bias=task.transform_bias)
     if task.norm is not None:
         rows += both(norm, "task.norm", bias=task.norm == "layer")
-    return (*rows, *both(out, "task.out")) if task.outputs else rows
+    return (*rows, *both(out, "task.out", bias=task.bias)) if task.outputs else rows

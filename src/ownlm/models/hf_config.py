@@ -74,6 +74,12 @@ class Reader:
             raise self.fault(key, f"expected {low:g} to {high:g}, found {value!r:.40}")
         return float(value)
 
+    def quotient(self, key: str, whole: int, parts: int) -> int:
+        """whole / parts, as the width of a head; refused at `key` where something is left over."""
+        if whole % parts:
+            raise self.fault(key, f"{whole} is not a multiple of {parts}")
+        return whole // parts
+
     def flag(self, key: str, default: bool) -> bool:
         """true or false."""
         value = self._value(key, default)

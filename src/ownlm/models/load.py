@@ -19,7 +19,7 @@ from ownlm.models.family import Family, refuse
 from ownlm.models.hf_config import read_config
 from ownlm.models.model import Model, SingleStack, make_model
 from ownlm.models.patterns import architecture_of, with_pattern_written
-from ownlm.models.tensors import find_files
+from ownlm.models.tensors import TensorFiles, find_files
 from ownlm.models.weights import export, fill
 from ownlm.nn.initialise import initialise
 
@@ -48,7 +48,7 @@ def build_any(
 ) -> Model:
     """The same for a model of any kind, an EncoderDecoder too."""
     values = hf_values(config) if isinstance(config, ModelConfig) else config
-    model = _empty(family_of(values), values, "config.json")
+    model = empty_model(family_of(values), values, "config.json")
     model.to(dtype).to_empty(device=device)
     architecture = model.architecture
     initialise(model, architecture.init, 2 * architecture.stack.layers, seed)
@@ -90,12 +90,8 @@ def load_any(
 ) -> tuple[Model, dict[str, Any]]:
     """The same for a model of any kind, an EncoderDecoder too."""
     folder = Path(folder)
-    values = read_config(folder)
-    where = str(folder / "config.json")
-    _refuse_quantized(values, where)
-    model = _empty(family_of(values, where), values, where)
-    files = find_files(folder)
-    _check_manifest(folder, {folder / "config.json", *files.paths.values()})
+    values, model = sketched(folder)
+    files = checked_files(folder)
     fill(
         model,
         model.family.names(model.architecture),
@@ -105,6 +101,20 @@ def load_any(
         where=str(folder),
     )
     return model.eval(), values
+
+
+def sketched(folder: Path) -> tuple[dict[str, Any], Model]:
+    """config.json of a folder and the model that it describes, without storage."""
+    values, where = read_config(folder), str(folder / "config.json")
+    _refuse_quantized(values, where)
+    return values, empty_model(family_of(values, where), values, where)
+
+
+def checked_files(folder: Path) -> TensorFiles:
+    """The weights of a folder, held against its manifest when it has one."""
+    files = find_files(folder)
+    _check_manifest(folder, {folder / "config.json", *files.paths.values()})
+    return files
 
 
 def save_model(model: Model, folder: Path | str) -> None:
@@ -129,11 +139,24 @@ def saved_config(model: Model) -> dict[str, Any]:
 
 
 def set_tokens(model: Model, *, bos: int | None, eos: int | None, pad: int | None) -> None:
-    """Name the tokenizer's control ids in the config.json that the model will be saved with."""
+    """Name the tokenizer's control ids in the config.json that the model will be saved with.
+
+    A number that the model counts on stays as it is: RoBERTa's positions begin behind its
+    padding's.
+    """
     if "decoder_start_token_id" in model.config:
         start = {"pad": pad, "end": eos}[decoder_start(model.config)]
         model.config["decoder_start_token_id"] = start
-    model.config |= {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
+    for key, value in {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}.items():
+        if _is_the_same(model, model.config | {key: value}):
+            model.config[key] = value
+
+
+def _is_the_same(model: Model, changed: dict[str, Any]) -> bool:
+    try:
+        return architecture_of(model.family, changed) == model.architecture
+    except CheckpointError:
+        return False
 
 
 def decoder_start(values: dict[str, Any]) -> Literal["pad", "end"]:
@@ -147,7 +170,8 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _empty(family: Family, values: dict[str, Any], where: str) -> Model:
+def empty_model(family: Family, values: dict[str, Any], where: str) -> Model:
+    """The model that a config.json describes, without storage."""
     architecture = architecture_of(family, values, where)
     with torch.device("meta"):
         return make_model(architecture, family, dict(values))

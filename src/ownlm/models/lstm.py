@@ -10,7 +10,8 @@ arXiv:1708.02182, whose dropped recurrent weights are left out).
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both, refuse
+from ownlm.models.decoders import decoder
+from ownlm.models.family import Architecture, Family, Names, Paper, Row, both, refuse
 from ownlm.models.hf_config import Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, LayerKind, StackConfig
 
@@ -33,8 +34,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new LSTM; heads mean nothing here."""
     refuse(c, "head_dim", "window", "experts", "act", "pattern")
     return {
-        "architectures": ["LSTMLMHeadModel"],
-        "model_type": "lstm",
         "vocab_size": c.vocab,
         "n_positions": c.context,
         "embedding_size": c.dim,
@@ -84,8 +83,7 @@ def names(a: Architecture) -> Names:
         *both("encoder", "embed.tokens", bias=False),
         *(Row((f"rnn.{kind}_l#",), f"stack.cells.#.{kind}_l0") for kind in kinds),
     )
-    weight, *bias = both("decoder", "head", bias=a.head.bias)
-    return Names((*rows, *bias) if a.head.tied else (*rows, weight, *bias))
+    return Names(rows)
 
 
 def make(a: Architecture, family: Family, config: dict[str, Any]) -> Any:
@@ -96,13 +94,15 @@ def make(a: Architecture, family: Family, config: dict[str, Any]) -> Any:
     return SingleStack(a, family, config, RecurrentStack(a.stack))
 
 
-LSTM = Family(
-    name="lstm",
-    model_types=("lstm",),
-    architectures=("LSTMLMHeadModel",),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=from_hf,
-    names=names,
-    make=make,
-)
+PAPERS = (
+    Paper("Recurrent Neural Network Regularization", "Zaremba et al.", 2014, "1409.2329"),
+    Paper("Long Short-Term Memory", "Hochreiter & Schmidhuber", 1997,
+          place="Neural Computation 9(8)"),
+)  # fmt: skip
+LSTM = decoder(
+    Family(
+        "lstm", "lstm", {"LMHeadModel": "LSTMLMHeadModel"}, SIZES, to_hf, from_hf, names, PAPERS,
+        make=make,
+    ),
+    vocabulary="decoder",
+)  # fmt: skip

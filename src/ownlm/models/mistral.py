@@ -8,9 +8,11 @@ window.
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family
+from ownlm.models.decoders import OUT, decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Paper
 from ownlm.models.hf_config import Reader
-from ownlm.models.llama import from_hf, names, relative_to_hf
+from ownlm.models.llama import from_hf, relative_to_hf
+from ownlm.models.llama_names import names
 from ownlm.models.windows import read_window, with_windows
 
 
@@ -30,7 +32,7 @@ SIZES = {
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new Mistral; `window` 0 is none."""
-    return relative_to_hf(c, "mistral", "MistralForCausalLM", sliding_window=c.window or None)
+    return relative_to_hf(c, sliding_window=c.window or None)
 
 
 def mistral_from_hf(h: Reader) -> Architecture:
@@ -38,12 +40,10 @@ def mistral_from_hf(h: Reader) -> Architecture:
     return with_windows(from_hf(h), [read_window(h, 4096)])
 
 
-MISTRAL = Family(
-    name="mistral",
-    model_types=("mistral",),
-    architectures=("MistralForCausalLM", "MistralModel"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=mistral_from_hf,
-    names=names,
-)
+PAPER = Paper("Mistral 7B", "Jiang et al.", 2023, "2310.06825")
+MISTRAL = decoder(
+    Family(
+        "mistral", "mistral", decoder_heads("Mistral", *OUT), SIZES, to_hf, mistral_from_hf,
+        names, (PAPER,), after="llama",
+    )
+)  # fmt: skip

@@ -8,9 +8,11 @@ smaller ones, eight at a time, in Qwen3's block.
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both
+from ownlm.models.decoders import OUT, decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Names, Paper, both, with_stack
 from ownlm.models.hf_config import Reader
-from ownlm.models.llama import from_hf, gated_width, norm_names, relative_to_hf, with_stack
+from ownlm.models.llama import from_hf, gated_width, relative_to_hf
+from ownlm.models.llama_names import outer_names
 from ownlm.models.windows import read_window, with_windows
 from ownlm.nn.config import ExpertsConfig
 
@@ -45,8 +47,6 @@ def mixtral_to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new Mixtral: 8 experts, 2 of them for each token, unless told."""
     return relative_to_hf(
         c,
-        "mixtral",
-        "MixtralForCausalLM",
         num_local_experts=c.experts or 8,
         num_experts_per_tok=c.experts_chosen or 2,
         router_aux_loss_coef=0.02,
@@ -79,8 +79,6 @@ def qwen3_moe_to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new Qwen3-MoE: 128 experts, 8 of them for each token, unless told."""
     return relative_to_hf(
         c,
-        "qwen3_moe",
-        "Qwen3MoeForCausalLM",
         num_experts=c.experts or 128,
         num_experts_per_tok=c.experts_chosen or 8,
         moe_intermediate_size=c.hidden or gated_width(c.dim),
@@ -123,37 +121,27 @@ def _names(a: Architecture, mixture: str, gate_up: tuple[str, str], down: str) -
     assert c.experts is not None, "both families mix"
     every = [f"{t}{mixture}.experts.{e}." for e in range(c.experts.count)]
     gate_ups = tuple(e + part for e in every for part in gate_up)
-    heads = tuple(f"{t}self_attn.{p}_proj" for p in "qkv")
-    rows: tuple[Row, ...] = (
-        *both("model.embed_tokens", "embed.tokens", bias=False),
-        *both(heads, o + "attn.body.qkv", bias=c.bias_qkv, sizes=c.qkv),
-        *both(t + "self_attn.o_proj", o + "attn.body.o", bias=c.bias_out),
+    rows = (
+        *outer_names(a),
         *both(f"{t}{mixture}.gate", o + "ffn.body.router", bias=False),
         *both(gate_ups, o + "ffn.body.gate_up", bias=False),
         *both(tuple(e + down for e in every), o + "ffn.body.down", bias=False),
-        *both("model.norm", "stack.norm", bias=False),
-        *norm_names(a),
     )
-    if a.head.tied:
-        return Names(rows, "model.", ("lm_head.weight",))
-    return Names((*rows, *both("lm_head", "head", bias=False)), "model.")
+    return Names(rows, "model.")
 
 
-MIXTRAL = Family(
-    name="mixtral",
-    model_types=("mixtral",),
-    architectures=("MixtralForCausalLM", "MixtralModel"),
-    sizes=MIXTRAL_SIZES,
-    to_hf=mixtral_to_hf,
-    from_hf=mixtral_from_hf,
-    names=mixtral_names,
-)
-QWEN3_MOE = Family(
-    name="qwen3-moe",
-    model_types=("qwen3_moe",),
-    architectures=("Qwen3MoeForCausalLM", "Qwen3MoeModel"),
-    sizes=QWEN3_MOE_SIZES,
-    to_hf=qwen3_moe_to_hf,
-    from_hf=qwen3_moe_from_hf,
-    names=qwen3_moe_names,
-)
+PAPER = Paper("Mixtral of Experts", "Jiang et al.", 2024, "2401.04088")
+MIXTRAL = decoder(
+    Family(
+        "mixtral", "mixtral", decoder_heads("Mixtral", *OUT), MIXTRAL_SIZES, mixtral_to_hf,
+        mixtral_from_hf, mixtral_names, (PAPER,), after="mistral",
+    )
+)  # fmt: skip
+QWEN_PAPER = Paper("Qwen3 Technical Report", "Yang et al.", 2025, "2505.09388")
+QWEN3_MOE = decoder(
+    Family(
+        "qwen3-moe", "qwen3_moe", decoder_heads("Qwen3Moe", *OUT), QWEN3_MOE_SIZES,
+        qwen3_moe_to_hf, qwen3_moe_from_hf, qwen3_moe_names, (QWEN_PAPER,), after="qwen3",
+    ),
+    span_prefix="transformer.",
+)  # fmt: skip

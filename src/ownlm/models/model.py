@@ -116,8 +116,10 @@ class SingleStack(Model):
 
     @property
     def writer(self) -> Any:
-        """The model as one that predicts the next token; None when it sees what comes."""
-        return self if self.architecture.stack.causal else None
+        """The model as one that predicts the next token; None when it sees what comes, or
+        says nothing about the vocabulary."""
+        a = self.architecture
+        return self if a.stack.causal and a.head.vocab else None
 
 
 class EncoderDecoder(Model):

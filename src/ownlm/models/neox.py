@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, both, refuse
+from ownlm.models.decoders import GPT_OUT, decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Names, Paper, both, refuse, sizes_to_hf
 from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
 from ownlm.models.rope import read_rope
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, LayerKind, StackConfig
@@ -40,13 +41,7 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new GPT-NeoX; `bias` is that of attention, the rest always has one."""
     refuse(c, "window", "experts")
     return {
-        "architectures": ["GPTNeoXForCausalLM"],
-        "model_type": "gpt_neox",
-        "vocab_size": c.vocab,
-        "max_position_embeddings": c.context,
-        "hidden_size": c.dim,
-        "num_hidden_layers": c.layers,
-        "num_attention_heads": c.heads,
+        **sizes_to_hf(c),
         "intermediate_size": c.hidden or 4 * c.dim,
         "hidden_act": c.act or "gelu",
         "layer_norm_eps": c.norm_eps,
@@ -59,8 +54,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
         "attention_dropout": c.dropout,
         "hidden_dropout": c.dropout,
         "use_parallel_residual": True,
-        "tie_word_embeddings": c.tied,
-        "initializer_range": 0.02,
         "bos_token_id": None,
         "eos_token_id": None,
     }
@@ -71,18 +64,15 @@ def from_hf(h: Reader) -> Architecture:
     vocab = h.integer("vocab_size", "vocabulary", 50_432)
     dim = h.integer("hidden_size", "width", 6144)
     heads = h.integer("num_attention_heads", "heads", 64)
-    if dim % heads:
-        raise h.fault("num_attention_heads", f"hidden_size {dim} is no multiple of {heads}")
-    context, bias = h.integer("max_position_embeddings", "positions", 2048), _bias(h)
+    head_dim = h.quotient("num_attention_heads", dim, heads)
+    context = h.integer("max_position_embeddings", "positions", 2048)
+    bias = h.flag("attention_bias", True)
     eps, dropout = h.number("layer_norm_eps", 1e-12, 1, 1e-5), h.number("hidden_dropout", 0, 1, 0.0)
     return Architecture(
         embed=EmbedConfig(vocab=vocab, dim=dim, dropout=dropout),
         stack=StackConfig(
             layers=h.integer("num_hidden_layers", "layers", 44),
-            dim=dim,
-            heads=heads,
-            kv_heads=heads,
-            head_dim=dim // heads,
+            dim=dim, heads=heads, kv_heads=heads, head_dim=head_dim,
             hidden=h.integer("intermediate_size", "width", 24_576),
             causal=True,
             norm="layer",
@@ -93,18 +83,14 @@ def from_hf(h: Reader) -> Architecture:
             bias_qkv=bias,
             bias_out=bias,
             bias_ffn=True,
-            kinds=(LayerKind(rope=_rope(h, context, dim // heads)),),
+            kinds=(LayerKind(rope=_rope(h, context, head_dim)),),
             dropout=dropout,
             dropout_attention=h.number("attention_dropout", 0, 1, 0.0),
         ),
         head=HeadConfig(vocab=vocab, dim=dim, tied=h.flag("tie_word_embeddings", False)),
         context=context,
         init=InitConfig(std=h.number("initializer_range", 0, 10, 0.02)),
-    )
-
-
-def _bias(h: Reader) -> bool:
-    return h.flag("attention_bias", True)
+    )  # fmt: skip
 
 
 def _rope(h: Reader, context: int, head_dim: int) -> Any:
@@ -133,22 +119,23 @@ def names(a: Architecture) -> Names:
         *both("gpt_neox.final_layer_norm",     "stack.norm"),
     )
     # fmt: on
-    ignored = tuple(
-        t + "attention." + buffer for buffer in ("bias", "masked_bias", "rotary_emb.inv_freq")
-    )
+    buffers = ("bias", "masked_bias", "rotary_emb.inv_freq")
+    ignored = tuple(f"{t}attention.{buffer}" for buffer in buffers)
     spelt = (("lm_head.weight", "embed_out.weight"),)
-    if a.head.tied:
-        return Names(rows, "gpt_neox.", (*ignored, "embed_out.weight"), renamed=spelt)
-    head = both("embed_out", "head", bias=False)
-    return Names((*rows, *head), "gpt_neox.", ignored, renamed=spelt)
+    return Names(rows, "gpt_neox.", ignored, renamed=spelt)
 
 
-GPT_NEOX = Family(
-    name="gpt-neox",
-    model_types=("gpt_neox",),
-    architectures=("GPTNeoXForCausalLM", "GPTNeoXModel"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=from_hf,
-    names=names,
-)
+PAPERS = (
+    Paper("GPT-NeoX-20B: An Open-Source Autoregressive Language Model", "Black et al.", 2022,
+          "2204.06745"),
+    Paper("Pythia: A Suite for Analyzing Large Language Models Across Training and Scaling",
+          "Biderman et al.", 2023, "2304.01373"),
+)  # fmt: skip
+GPT_NEOX = decoder(
+    Family(
+        "gpt-neox", "gpt_neox", decoder_heads("GPTNeoX", *GPT_OUT), SIZES, to_hf, from_hf, names,
+        PAPERS, after="gpt2",
+    ),
+    out=GPT_OUT,
+    vocabulary="embed_out",
+)  # fmt: skip

@@ -7,9 +7,12 @@ and queries and keys are normalised over their whole width; training then spikes
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, refuse
+from ownlm.models.decoders import decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Paper, refuse, with_stack
+from ownlm.models.heads import SEQUENCE
 from ownlm.models.hf_config import Reader
-from ownlm.models.llama import from_hf, names, relative_to_hf, with_stack
+from ownlm.models.llama import from_hf, relative_to_hf
+from ownlm.models.llama_names import names
 
 
 def _size(layers: int, dim: int, heads: int, hidden: int, kv_heads: int = 0) -> ModelConfig:
@@ -30,7 +33,7 @@ SIZES = {
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new OLMo 2."""
     refuse(c, "window")
-    return relative_to_hf(c, "olmo2", "Olmo2ForCausalLM")
+    return relative_to_hf(c)
 
 
 def olmo2_from_hf(h: Reader) -> Architecture:
@@ -38,12 +41,10 @@ def olmo2_from_hf(h: Reader) -> Architecture:
     return with_stack(from_hf(h, eps=1e-5), norm_at="branch", qk_norm="full")
 
 
-OLMO2 = Family(
-    name="olmo2",
-    model_types=("olmo2",),
-    architectures=("Olmo2ForCausalLM", "Olmo2Model"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=olmo2_from_hf,
-    names=names,
-)
+PAPER = Paper("2 OLMo 2 Furious", "OLMo Team", 2024, "2501.00656")
+OLMO2 = decoder(
+    Family(
+        "olmo2", "olmo2", decoder_heads("Olmo2", SEQUENCE), SIZES, to_hf, olmo2_from_hf, names,
+        (PAPER,), after="llama",
+    )
+)  # fmt: skip

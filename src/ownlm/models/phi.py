@@ -9,9 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both
+from ownlm.models.decoders import decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Names, Paper, Row, both, with_stack
+from ownlm.models.heads import SEQUENCE, TOKEN
 from ownlm.models.hf_config import Reader
-from ownlm.models.llama import from_hf, norm_names, relative_to_hf, with_stack
+from ownlm.models.llama import from_hf, relative_to_hf
+from ownlm.models.llama_names import norm_names
 from ownlm.models.windows import read_window, with_windows
 
 SIZES = {
@@ -31,8 +34,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     rope = {"rope_type": "default", "rope_theta": c.rope_theta, "partial_rotary_factor": 1.0}
     return relative_to_hf(
         c,
-        "phi3",
-        "Phi3ForCausalLM",
         sliding_window=c.window or None,
         original_max_position_embeddings=c.context,
         resid_pdrop=c.dropout,
@@ -79,21 +80,20 @@ def names(a: Architecture) -> Names:
         *both(t + "self_attn.o_proj",    o + "attn.body.o",       bias=False),
         *both(t + "mlp.gate_up_proj",    o + "ffn.body.gate_up",  bias=False),
         *both(t + "mlp.down_proj",       o + "ffn.body.down",     bias=False),
-        *both("model.norm",              "stack.norm",            bias=False),
         *norm_names(a),
     )
     # fmt: on
-    if a.head.tied:
-        return Names(rows, "model.", ("lm_head.weight",))
-    return Names((*rows, *both("lm_head", "head", bias=False)), "model.")
+    return Names(rows, "model.")
 
 
-PHI3 = Family(
-    name="phi3",
-    model_types=("phi3",),
-    architectures=("Phi3ForCausalLM", "Phi3Model"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=phi3_from_hf,
-    names=names,
-)
+PAPERS = (
+    Paper("Phi-3 Technical Report: A Highly Capable Language Model Locally on Your Phone",
+          "Abdin et al.", 2024, "2404.14219"),
+    Paper("Phi-4-Mini Technical Report", "Abouelenin et al.", 2025, "2503.01743"),
+)  # fmt: skip
+PHI3 = decoder(
+    Family(
+        "phi3", "phi3", decoder_heads("Phi3", SEQUENCE, TOKEN), SIZES, to_hf, phi3_from_hf, names,
+        PAPERS, after="llama",
+    )
+)  # fmt: skip

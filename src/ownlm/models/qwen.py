@@ -7,9 +7,11 @@ instead queries and keys are normalised head by head. Both can let their upper l
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family
+from ownlm.models.decoders import OUT, decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Paper, with_stack
 from ownlm.models.hf_config import Reader
-from ownlm.models.llama import from_hf, names, relative_to_hf, with_stack
+from ownlm.models.llama import from_hf, relative_to_hf
+from ownlm.models.llama_names import names
 from ownlm.models.windows import read_layers, read_window, with_windows
 
 
@@ -45,15 +47,6 @@ QWEN3_SIZES = {
 }
 
 
-def _window(c: ModelConfig) -> dict[str, Any]:
-    """A window that is asked for is every layer's."""
-    return {
-        "use_sliding_window": bool(c.window),
-        "sliding_window": c.window or None,
-        "max_window_layers": 0,
-    }
-
-
 def _with_windows(a: Architecture, h: Reader) -> Architecture:
     """Layers from `max_window_layers` on slide, if any do."""
     window = read_window(h, 4096) if h.flag("use_sliding_window", False) else 0
@@ -62,9 +55,14 @@ def _with_windows(a: Architecture, h: Reader) -> Architecture:
     return with_windows(a, [window * slide for slide in slides] if window else [0])
 
 
-def qwen2_to_hf(c: ModelConfig) -> dict[str, Any]:
-    """config.json of a new Qwen2."""
-    return relative_to_hf(c, "qwen2", "Qwen2ForCausalLM", **_window(c))
+def to_hf(c: ModelConfig) -> dict[str, Any]:
+    """config.json of a new Qwen2 or Qwen3; a window that is asked for is every layer's."""
+    return relative_to_hf(
+        c,
+        use_sliding_window=bool(c.window),
+        sliding_window=c.window or None,
+        max_window_layers=0,
+    )
 
 
 def qwen2_from_hf(h: Reader) -> Architecture:
@@ -72,31 +70,24 @@ def qwen2_from_hf(h: Reader) -> Architecture:
     return _with_windows(with_stack(from_hf(h), bias_qkv=True), h)
 
 
-def qwen3_to_hf(c: ModelConfig) -> dict[str, Any]:
-    """config.json of a new Qwen3."""
-    return relative_to_hf(c, "qwen3", "Qwen3ForCausalLM", **_window(c))
-
-
 def qwen3_from_hf(h: Reader) -> Architecture:
     """The architecture of a Qwen3 config.json."""
     return _with_windows(with_stack(from_hf(h, head_dim=128), qk_norm="head"), h)
 
 
-QWEN2 = Family(
-    name="qwen2",
-    model_types=("qwen2",),
-    architectures=("Qwen2ForCausalLM", "Qwen2Model"),
-    sizes=QWEN2_SIZES,
-    to_hf=qwen2_to_hf,
-    from_hf=qwen2_from_hf,
-    names=names,
-)
-QWEN3 = Family(
-    name="qwen3",
-    model_types=("qwen3",),
-    architectures=("Qwen3ForCausalLM", "Qwen3Model"),
-    sizes=QWEN3_SIZES,
-    to_hf=qwen3_to_hf,
-    from_hf=qwen3_from_hf,
-    names=names,
-)
+PAPER2 = Paper("Qwen2 Technical Report", "Yang et al.", 2024, "2407.10671")
+PAPER3 = Paper("Qwen3 Technical Report", "Yang et al.", 2025, "2505.09388")
+QWEN2 = decoder(
+    Family(
+        "qwen2", "qwen2", decoder_heads("Qwen2", *OUT), QWEN2_SIZES, to_hf, qwen2_from_hf, names,
+        (PAPER2,), after="llama",
+    ),
+    span_prefix="transformer.",
+)  # fmt: skip
+QWEN3 = decoder(
+    Family(
+        "qwen3", "qwen3", decoder_heads("Qwen3", *OUT), QWEN3_SIZES, to_hf, qwen3_from_hf, names,
+        (PAPER3,), after="qwen2",
+    ),
+    span_prefix="transformer.",
+)  # fmt: skip

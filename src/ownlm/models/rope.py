@@ -1,6 +1,7 @@
 """Rotary positions as config.json writes them: `rope_parameters` now, `rope_scaling` before."""
 
 import math
+from collections.abc import Mapping
 
 from ownlm.models.hf_config import Reader
 from ownlm.nn.config import RopeConfig, RopeScaling
@@ -16,6 +17,25 @@ def read_rope(h: Reader, context: int, theta: float = 10_000.0) -> RopeConfig:
         share=section.number("partial_rotary_factor", 0, 1, 1.0),
         scaling=_scaling(section, context),
     )
+
+
+def read_ropes(
+    h: Reader, context: int, kinds: Mapping[str, tuple[str, float]]
+) -> dict[str, RopeConfig]:
+    """The same of models whose kinds of layers rotate differently.
+
+    `kinds` holds each kind's name in `rope_parameters`, what older files call the base of its
+    wavelengths, and what that usually is.
+    """
+    sections = h.section("rope_parameters")
+    return {
+        kind: read_rope(
+            Reader({"rope_parameters": sections.section(kind).values}, f"{h.where}: {kind}"),
+            context,
+            h.number(key, 1, 1e12, theta),
+        )
+        for kind, (key, theta) in kinds.items()
+    }
 
 
 def _scaling(section: Reader, context: int) -> RopeScaling | None:

@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, refuse
+from ownlm.models.decoders import OUT, decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Paper, refuse, with_stack
 from ownlm.models.hf_config import Reader
-from ownlm.models.llama import from_hf, names, relative_to_hf, with_stack
-from ownlm.models.windows import read_layers, read_window, with_windows
+from ownlm.models.llama import from_hf, relative_to_hf
+from ownlm.models.llama_names import names
+from ownlm.models.windows import all_but_every, read_layers, read_window, with_windows
 
 SIZES = {
     "smollm3-3b": ModelConfig(
@@ -25,11 +27,9 @@ SIZES = {
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new SmolLM3."""
     refuse(c, "window")
-    rotates = _usual(c.layers, 4)
+    rotates = all_but_every(4, c.layers)
     return relative_to_hf(
         c,
-        "smollm3",
-        "SmolLM3ForCausalLM",
         no_rope_layer_interval=4,
         no_rope_layers=[int(rotate) for rotate in rotates],
         pad_token_id=None,
@@ -51,22 +51,18 @@ def _rotating(h: Reader, layers: int) -> Sequence[bool]:
     """Which layers rotate: 1 in `no_rope_layers` says yes, whatever the key's name says."""
     rotates = h.values.get("no_rope_layers")
     if rotates is None:
-        return _usual(layers, h.integer("no_rope_layer_interval", "layers", 4))
+        return all_but_every(h.integer("no_rope_layer_interval", "layers", 4), layers)
     if not isinstance(rotates, list) or len(rotates) != layers:
         raise h.fault("no_rope_layers", f"expected a list of {layers} zeros and ones")
     return [bool(rotate) for rotate in rotates]
 
 
-def _usual(layers: int, interval: int) -> list[bool]:
-    return [bool((layer + 1) % interval) for layer in range(layers)]
-
-
-SMOLLM3 = Family(
-    name="smollm3",
-    model_types=("smollm3",),
-    architectures=("SmolLM3ForCausalLM", "SmolLM3Model"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=smollm3_from_hf,
-    names=names,
-)
+PAPER = Paper("SmolLM3: smol, multilingual, long-context reasoner", "Bakouch et al.", 2025,
+              place="huggingface.co/blog/smollm3")  # fmt: skip
+SMOLLM3 = decoder(
+    Family(
+        "smollm3", "smollm3", decoder_heads("SmolLM3", *OUT), SIZES, to_hf, smollm3_from_hf,
+        names, (PAPER,), after="llama",
+    ),
+    span_prefix="transformer.",
+)  # fmt: skip

@@ -12,7 +12,8 @@ character models). The adaptive softmax of its word model is not read.
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both, refuse
+from ownlm.models.decoders import decoder, decoder_heads
+from ownlm.models.family import Architecture, Family, Names, Paper, Row, both, refuse
 from ownlm.models.hf_config import Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, LayerKind, StackConfig
 
@@ -34,8 +35,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new Transformer-XL; `memory` 0 is the context's length."""
     refuse(c, "kv_heads", "window", "experts", "act", "pattern")
     return {
-        "architectures": ["TransfoXLLMHeadModel"],
-        "model_type": "transfo-xl",
         "vocab_size": c.vocab,
         "cutoffs": [],
         "div_val": 1,
@@ -96,6 +95,7 @@ def from_hf(h: Reader) -> Architecture:
             dropout=dropout,
             dropout_attention=h.number("dropatt", 0, 1, 0.0),
             dropout_hidden=dropout,
+            dropout_last=dropout,
         ),
         head=HeadConfig(vocab=vocab, dim=dim, tied=h.flag("tie_word_embeddings", True), bias=True),
         context=h.integer("tgt_len", "positions", 128),
@@ -120,11 +120,7 @@ def names(a: Architecture) -> Names:
         *both(t + "pos_ff.layer_norm",    o + "ffn.norm_out"),
     )
     # fmt: on
-    ignored = ("transformer.pos_emb.inv_freq",)
-    weight, bias = both("crit.out_layers.0", "head")
-    if a.head.tied:
-        return Names((*rows, bias), "", (*ignored, "crit.out_layers.0.weight"))
-    return Names((*rows, weight, bias), "", ignored)
+    return Names(rows, "transformer.", ("transformer.pos_emb.inv_freq",))
 
 
 def make(a: Architecture, family: Family, config: dict[str, Any]) -> Any:
@@ -138,13 +134,12 @@ def make(a: Architecture, family: Family, config: dict[str, Any]) -> Any:
     return SingleStack(a, family, config, RelativeStack(a.stack, memory, clamp))
 
 
-TRANSFORMER_XL = Family(
-    name="transformer-xl",
-    model_types=("transfo-xl",),
-    architectures=("TransfoXLLMHeadModel", "TransfoXLModel"),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=from_hf,
-    names=names,
-    make=make,
-)
+PAPER = Paper("Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context",
+              "Dai et al.", 2019, "1901.02860")  # fmt: skip
+TRANSFORMER_XL = decoder(
+    Family(
+        "transformer-xl", "transfo-xl", decoder_heads("TransfoXL", writes="LMHeadModel"), SIZES,
+        to_hf, from_hf, names, (PAPER,), after="gpt1", make=make,
+    ),
+    vocabulary="crit.out_layers.0",
+)  # fmt: skip

@@ -47,7 +47,9 @@ class TwoStreams(SingleStack):
 
     @property
     def writer(self) -> Any:
-        """The same model as one that predicts the next token."""
+        """The same model as one that predicts the next token; None for a classifier."""
+        if not self.architecture.head.vocab:
+            return None
         return super().writer or LeftToRight(self)
 
 

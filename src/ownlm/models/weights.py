@@ -17,6 +17,8 @@ from ownlm.models.family import Names, Row
 from ownlm.models.tensors import TensorFiles
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+SHOWN = 20
+"""Faults that a refusal tells one by one."""
 
 
 @dataclass(frozen=True)
@@ -145,35 +147,43 @@ def fill(
     tensor's where they differ). CheckpointError lists all that does not fit.
     """
     items = plan(model, names)
+    stored = match(items, names, files, where)
+    wanted = dtype or stored_type(items, files, stored)
+    for item in items:
+        if not item.zeros:
+            place(model, item, files, stored, device, wanted)
+
+
+def match(items: list[Item], names: Names, files: TensorFiles, where: str) -> dict[str, str]:
+    """Name in our table -> name in the file; CheckpointError lists all that does not fit."""
     stored = _stored_names(items, names, files)
     _check(items, names, files, stored, where)
-    wanted = dtype or _stored_type(items, files, stored)
     for item in items:
         if item.zeros:
             _check_zeros(item, files, stored, where)
-        else:
-            owner, _, leaf = item.ours.rpartition(".")
-            setattr(
-                model.get_submodule(owner),
-                leaf,
-                nn.Parameter(_assemble(model.get_parameter(item.ours), item, files, stored,
-                                       device, wanted)),
-            )  # fmt: skip
+    return stored
 
 
-def _assemble(
-    meta: Tensor,
+def place(
+    model: nn.Module,
     item: Item,
     files: TensorFiles,
-    stored: dict[str, str],
+    stored: Mapping[str, str],
     device: torch.device,
     dtype: torch.dtype,
-) -> Tensor:
-    whole = torch.empty(meta.shape, dtype=dtype, device=device)
+) -> None:
+    """Give a model on the meta device one parameter from disk."""
+    whole = torch.empty(model.get_parameter(item.ours).shape, dtype=dtype, device=device)
     for piece in item.pieces:
         part = piece.from_disk(files.read(stored[piece.theirs]))
         whole[piece.begin : piece.end].copy_(part)
-    return whole
+    put(model, item.ours, whole)
+
+
+def put(model: nn.Module, name: str, value: Tensor) -> None:
+    """Make `value` the parameter of that name."""
+    owner, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(owner), leaf, nn.Parameter(value))
 
 
 def _stored_names(items: list[Item], names: Names, files: TensorFiles) -> dict[str, str]:
@@ -192,7 +202,8 @@ def _stored_names(items: list[Item], names: Names, files: TensorFiles) -> dict[s
     return stored
 
 
-def _stored_type(items: list[Item], files: TensorFiles, stored: dict[str, str]) -> torch.dtype:
+def stored_type(items: list[Item], files: TensorFiles, stored: Mapping[str, str]) -> torch.dtype:
+    """The type of the largest tensor."""
     entries = [files.entries[stored[p.theirs]] for i in items if not i.zeros for p in i.pieces]
     return _TYPES[max(entries, key=lambda entry: entry.end - entry.begin).dtype]
 
@@ -223,10 +234,23 @@ def _check(
             faults.append(f"unexpected {short}: found {list(files.entries[short].shape)}")
     if faults:
         raise CheckpointError(
-            f"{len(faults)} tensors do not fit config.json:\n  " + "\n  ".join(faults),
+            f"{len(faults)} tensors do not fit config.json:\n  " + "\n  ".join(shortened(faults)),
             where=where,
             next_command="use the config.json that was saved with these weights",
         )
+
+
+def shortened(faults: list[str]) -> list[str]:
+    """Beyond 20, one line for those that differ in the number of a layer or an expert only."""
+    if len(faults) <= SHOWN:
+        return faults
+    alike: dict[str, list[str]] = {}
+    for fault in faults:
+        alike.setdefault(re.sub(r"\.\d+\.", ".#.", fault), []).append(fault)
+    lines = [
+        first + (f" (and {len(more):,} like it)" if more else "") for first, *more in alike.values()
+    ]
+    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"and {len(lines) - SHOWN:,} more"]
 
 
 def _pattern(names: Names) -> re.Pattern[str]:

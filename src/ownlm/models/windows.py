@@ -41,3 +41,14 @@ def read_layers(h: Reader, usual: Sequence[bool]) -> tuple[bool, ...]:
     if unknown := [kind for kind in types if not isinstance(kind, str) or kind not in _SLIDES]:
         raise h.fault("layer_types", f"{unknown[0]!r:.80} is not supported; known: {[*_SLIDES]}")
     return tuple(_SLIDES[kind] for kind in types)
+
+
+def all_but_every(every: int, layers: int) -> list[bool]:
+    """True for all layers but each `every`th."""
+    return [bool((layer + 1) % every) for layer in range(layers)]
+
+
+def written_layers(slides: Sequence[bool]) -> list[str]:
+    """The same as `layer_types`."""
+    names = {slide: name for name, slide in _SLIDES.items()}
+    return [names[slide] for slide in slides]

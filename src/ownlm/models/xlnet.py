@@ -9,19 +9,23 @@ From left to right it writes text: `model.writer`.
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both, refuse
-from ownlm.models.heads import architecture_names, labels, read_head, task_of, written_head
+from ownlm.models.family import Architecture, Family, Names, Paper, Row, both, refuse
+from ownlm.models.heads import (
+    CHOICE,
+    SEQUENCE,
+    TOKEN,
+    classes,
+    read_head,
+    task_of,
+    task_rows,
+    written_head,
+)
 from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, StackConfig, TaskConfig
 
-HEADS = ("LMHeadModel", "Model", "ForSequenceClassification", "ForTokenClassification",
-         "ForQuestionAnsweringSimple", "ForMultipleChoice")  # fmt: skip
-OUT = {
-    "ForSequenceClassification": "logits_proj",
-    "ForMultipleChoice": "logits_proj",
-    "ForTokenClassification": "classifier",
-    "ForQuestionAnsweringSimple": "qa_outputs",
-}
+SPAN = "ForQuestionAnsweringSimple"
+HEADS = classes("XLNet", "LMHeadModel", "Model", SEQUENCE, TOKEN, SPAN, CHOICE)
+OUT = {SEQUENCE: "logits_proj", CHOICE: "logits_proj", TOKEN: "classifier", SPAN: "qa_outputs"}
 """Where the classes are read off."""
 
 
@@ -38,9 +42,8 @@ SIZES = {"xlnet-base-cased": _size(12, 768, 12), "xlnet-large-cased": _size(24, 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new XLNet; `memory` 0 is the context's length."""
     refuse(c, "kv_heads", "head_dim", "window", "experts", "pattern")
-    architectures = written_head(c, "XLNet", HEADS)
     return {
-        "architectures": architectures,
+        **written_head(c, HEADS),
         "model_type": "xlnet",
         "vocab_size": c.vocab,
         "d_model": c.dim,
@@ -68,7 +71,6 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
         "eos_token_id": None,
         "pad_token_id": None,
         "ownlm": {"context": c.context},
-        **labels(c, architectures[0]),
     }
 
 
@@ -78,12 +80,13 @@ def from_hf(h: Reader) -> Architecture:
         "bi_data": (False,), "same_length": (False,), "untie_r": (True,),
         "summary_type": ("last",), "summary_use_proj": (True,), "summary_activation": ("tanh",),
     })  # fmt: skip
-    head, dropout = read_head(h, "XLNet", HEADS), h.number("dropout", 0, 1, 0.1)
+    head, dropout = read_head(h, HEADS), h.number("dropout", 0, 1, 0.1)
     vocab, dim = h.integer("vocab_size", "vocabulary", 32_000), h.integer("d_model", "width", 1024)
     heads = h.integer("n_head", "heads", 16)
-    if dim % heads or dim % 2:
-        raise h.fault("n_head", f"d_model {dim} is odd or no multiple of {heads}")
-    h.require({"d_head": (dim // heads, None)})
+    if dim % 2:
+        raise h.fault("d_model", f"{dim} is odd, and half of the sinusoids are cosines")
+    head_dim = h.quotient("n_head", dim, heads)
+    h.require({"d_head": (head_dim, None)})
     pooled = TaskConfig(
         dim=dim, pool="last", transform="tanh", dropout=h.number("summary_last_dropout", 0, 1, 0.1)
     )
@@ -95,7 +98,7 @@ def from_hf(h: Reader) -> Architecture:
             dim=dim,
             heads=heads,
             kv_heads=heads,
-            head_dim=dim // heads,
+            head_dim=head_dim,
             hidden=h.integer("d_inner", "width", 4096),
             causal=h.choice("attn_type", {"bi": False, "uni": True}, "bi"),
             norm="layer",
@@ -107,6 +110,7 @@ def from_hf(h: Reader) -> Architecture:
             dropout=dropout,
             dropout_attention=dropout,
             dropout_hidden=dropout,
+            dropout_last=dropout,
         ),
         head=HeadConfig(
             vocab=vocab * writes,
@@ -147,9 +151,7 @@ def names(a: Architecture) -> Names:
         *both(f + "layer_norm",          o + "ffn.norm_out"),
     )
     # fmt: on
-    if a.task is not None:
-        dense = both("sequence_summary.summary", "task.dense") if a.task.transform else ()
-        rows += (*dense, *both(OUT[a.form], "task.out"))
+    rows += task_rows(a.task, "sequence_summary.summary", OUT.get(a.form, ""))
     if a.head.vocab:
         weight, bias = both("lm_loss", "head")
         rows += (bias,) if a.head.tied else (weight, bias)
@@ -163,13 +165,9 @@ def make(a: Architecture, family: Family, config: dict[str, Any]) -> Any:
     return two_streams(a, family, config)
 
 
+PAPER = Paper("XLNet: Generalized Autoregressive Pretraining for Language Understanding",
+              "Yang et al.", 2019, "1906.08237")  # fmt: skip
 XLNET = Family(
-    name="xlnet",
-    model_types=("xlnet",),
-    architectures=architecture_names("XLNet", HEADS),
-    sizes=SIZES,
-    to_hf=to_hf,
-    from_hf=from_hf,
-    names=names,
-    make=make,
-)
+    "xlnet", "xlnet", HEADS, SIZES, to_hf, from_hf, names, (PAPER,),
+    after="transformer-xl", make=make,
+)  # fmt: skip

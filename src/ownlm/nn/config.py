@@ -145,6 +145,8 @@ class StackConfig:
     """Of attention probabilities."""
     dropout_hidden: float = 0.0
     """Of the feed-forward part's inner activations."""
+    dropout_last: float = 0.0
+    """Of what leaves the stack, after the last norm (T5, Transformer-XL, XLNet)."""
 
     @property
     def windows(self) -> tuple[int, ...]:
@@ -214,6 +216,8 @@ class TaskConfig:
     dim: int
     outputs: int = 0
     """Classes; 0 leaves the pooled vector as it is (BERT's pooler)."""
+    bias: bool = True
+    """Of the matrix that the classes are read off."""
     pool: Literal["token", "first", "mean", "last"] = "token"
     """No pooling, the first or last real token, or the mean of all real ones."""
     transform: Activation | None = None

@@ -9,7 +9,7 @@ Shapes: B batch, T queries, S keys, H query heads, G key/value heads, K head wid
 import ctypes
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,40 +88,50 @@ def _rows(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 and x.stride(-2) == x.shape[-1] else x.contiguous()
 
 
-def _problem(
-    q: Tensor, k: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
-) -> _Problem:
+class _Call(NamedTuple):
+    """Inputs as the kernel wants them."""
+
+    tensors: tuple[Tensor, Tensor, Tensor]
+    """Queries, keys, values."""
+    ends: tuple[Tensor, Tensor]
+    """`lo` and `hi`, which the problem points to."""
+    problem: _Problem
+
+
+def _call(
+    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
+) -> _Call:
+    q, k, v = _rows(q), _rows(k), _rows(v)
+    if v.stride() != k.stride():
+        k, v = k.contiguous(), v.contiguous()
+    lo, hi = lo.contiguous(), hi.contiguous()
     (B, T, H, K), (_, S, G, _) = q.shape, k.shape
     steps = (q.stride(1), q.stride(0), k.stride(1), k.stride(0))
     ends = (lo.data_ptr(), hi.data_ptr())
-    return _Problem(B, T, S, H, G, K, *steps, *ends, scale, threshold(p), int(seed))
+    problem = _Problem(B, T, S, H, G, K, *steps, *ends, scale, threshold(p), int(seed))
+    return _Call((q, k, v), (lo, hi), problem)
 
 
-def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
-    return [ctypes.c_void_p(t.data_ptr()) for t in tensors]
+def _run(name: str, problem: _Problem, *tensors: Tensor) -> None:
+    library = kernel()
+    assert library is not None, "callers ask `usable`"
+    pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)
+    getattr(library, name)(ctypes.byref(problem), *pointers)
 
 
 @torch.library.custom_op("ownlm::attention", mutates_args=())
 def _attention(
     q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
 ) -> tuple[Tensor, Tensor]:
-    library = kernel()
-    assert library is not None, "callers ask `usable`"
-    q, k, v = _rows(q), _rows(k), _rows(v)
-    if v.stride() != k.stride():
-        k, v = k.contiguous(), v.contiguous()
-    lo, hi = lo.contiguous(), hi.contiguous()
+    call = _call(q, k, v, lo, hi, scale, p, seed)
     B, T, H, _ = q.shape
     out, lse = q.new_empty(q.shape), torch.empty(B, H, T)
-    problem = _problem(q, k, lo, hi, scale, p, seed)
-    library.ownlm_attention_forward(ctypes.byref(problem), *_pointers(q, k, v, out, lse))
+    _run("ownlm_attention_forward", call.problem, *call.tensors, out, lse)
     return out, lse
 
 
 @_attention.register_fake
-def _(
-    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
-) -> tuple[Tensor, Tensor]:
+def _(q: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     B, T, H, _ = q.shape
     return q.new_empty(q.shape), q.new_empty((B, H, T), dtype=torch.float32)
 
@@ -140,34 +150,15 @@ def _attention_backward(
     p: float,
     seed: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    library = kernel()
-    assert library is not None, "the forward pass ran"
-    q, k, v = _rows(q), _rows(k), _rows(v)
-    if v.stride() != k.stride():
-        k, v = k.contiguous(), v.contiguous()
-    lo, hi, grad = lo.contiguous(), hi.contiguous(), grad.contiguous()
+    call = _call(q, k, v, lo, hi, scale, p, seed)
     grads = q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
-    problem = _problem(q, k, lo, hi, scale, p, seed)
-    library.ownlm_attention_backward(
-        ctypes.byref(problem), *_pointers(q, k, v, out, lse, grad, *grads)
-    )
+    given = (*call.tensors, out, lse, grad.contiguous())
+    _run("ownlm_attention_backward", call.problem, *given, *grads)
     return grads
 
 
 @_attention_backward.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lo: Tensor,
-    hi: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    grad: Tensor,
-    scale: float,
-    p: float,
-    seed: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 

@@ -5,6 +5,7 @@ changes no other part, and a machine with more cores fills the same numbers.
 """
 
 import hashlib
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -75,9 +76,20 @@ POLICIES: dict[str, tuple[Rule, ...]] = {
 # fmt: on
 
 
-def initialise(model: nn.Module, config: InitConfig, branches: int, seed: int) -> None:
-    """Fill every parameter in place; `branches` counts the residual sums (2 a layer)."""
+def initialise(
+    model: nn.Module,
+    config: InitConfig,
+    branches: int,
+    seed: int,
+    only: Collection[str] | None = None,
+) -> None:
+    """Fill every parameter, or `only` those named, in place.
+
+    `branches` counts the residual sums (2 a layer).
+    """
     for name, parameter in model.named_parameters():
+        if only is not None and name not in only:
+            continue
         rule = next(r for r in POLICIES[config.policy] if name.endswith(r.ending))
         std = rule.std * config.std * (branches**-0.5 if rule.per_branch else 1.0)
         std *= parameter.shape[-1] ** -0.5 if rule.per_input else 1.0

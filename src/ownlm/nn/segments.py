@@ -101,7 +101,7 @@ def newest(x_BT: Tensor, most: int) -> Tensor:
 class RelativeStack(Stack):
     """Blocks whose attention sees distances, and a memory between segments.
 
-    Dropout stands on the sinusoids and on the output too, as in the reference.
+    Dropout stands on the sinusoids too, as in the reference.
     """
 
     def __init__(self, config: StackConfig, memory: int, clamp: int = 0, reuse: int = 0) -> None:
@@ -109,7 +109,7 @@ class RelativeStack(Stack):
         self.memory, self.clamp, self.reuse = memory, clamp, reuse
         for block in self.blocks:
             block.attn.body = RelativeAttention(config)  # type: ignore[union-attr]
-        self.drop, self.norm = Dropout(config.dropout), Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def tables(self, span: Span, dtype: torch.dtype) -> dict[object, Any]:
         """Sinusoids of the distances, once for all layers."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ownlm.nn.block import Block, Context, ExpertBlock, ParallelBlock
 from ownlm.nn.cache import Cache
 from ownlm.nn.config import StackConfig
+from ownlm.nn.dropout import Dropout
 from ownlm.nn.mask import Mask, MemoryMask, Span, distances
 from ownlm.nn.norm import make_norm
 from ownlm.nn.position import Rotation, rotation
@@ -35,6 +36,7 @@ class Stack(nn.Module):
         kind = ExpertBlock if c.experts else ParallelBlock if c.parallel else Block
         self.blocks = nn.ModuleList(kind(c) for _ in range(c.layers))
         self.norm = nn.Identity() if c.norm_at == "post" else make_norm(c.norm, c.dim, c.norm_eps)
+        self.drop_last = Dropout(c.dropout_last)
         self.relative = RelativeBias(c) if c.buckets else None
 
     def forward(
@@ -58,7 +60,7 @@ class Stack(nn.Module):
             table = tables.get(kind.rope)
             context = Context(masks[kind.sight], table, held, hidden, memory_mask, routes)
             x_BTD = block(x_BTD, context)
-        y_BTD: Tensor = self.norm(x_BTD)
+        y_BTD: Tensor = self.drop_last(self.norm(x_BTD))
         return y_BTD
 
     def new_cache(self, reserve: int = 0) -> Cache:

@@ -163,7 +163,7 @@ class TwoStreamStack(RelativeStack):
             if query is not None:
                 g_BPD = block.ffn(block.attn(g_BPD, k, v, r_HRK, query))  # type: ignore[operator]
             h_BTD = block.ffn(block.attn(h_BTD, k, v, r_HRK[:, ahead:], content))  # type: ignore[operator]
-        return self.norm(h_BTD), self.norm(g_BPD)
+        return self.drop_last(h_BTD), self.drop_last(g_BPD)
 
     def waves(self, span: Span, like: Tensor, causal: bool, ahead: int = 0) -> Tensor:
         """Sinusoids (R, D) of all distances that occur."""

@@ -24,7 +24,7 @@ class TaskHead(nn.Module):
         if c.transform is not None:
             self.dense = nn.Linear(c.dim, c.dim, bias=c.transform_bias)
             self.norm = make_norm(c.norm, c.dim, c.norm_eps) if c.norm else nn.Identity()
-        self.out = nn.Linear(c.dim, c.outputs) if c.outputs else None
+        self.out = nn.Linear(c.dim, c.outputs, bias=c.bias) if c.outputs else None
         self.drop_pooled, self.drop = Dropout(c.dropout_pooled), Dropout(c.dropout)
 
     def forward(self, hidden_BTD: Tensor, mask_BT: Tensor | None = None) -> Output:

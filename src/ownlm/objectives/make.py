@@ -94,7 +94,7 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
             next_command=f"--objective.kind {able.split(', ')[0]} (it can learn: {able})",
         )
     detects = kind == "replaced" and architecture.form == "ForPreTraining"
-    if shape != "decoder" and not (architecture.head.vocab or detects):
+    if not (architecture.head.vocab or detects):
         raise ConfigError(
             f"a {family} with this head says no words, and cannot learn {kind!r}",
             where="model.head",

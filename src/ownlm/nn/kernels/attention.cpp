@@ -22,6 +22,17 @@
 
 typedef uint16_t bf16;
 
+// Numbers are counted in elements. Rows of a head are K contiguous numbers; `*_row` is the step
+// from one position to the next and `*_batch` from one sequence to the next; heads follow each
+// other by K. `lo` and `hi` are (B, T). `threshold` = p * 2^32; 0 turns dropout off.
+struct Problem {
+  int64_t batch, queries, keys, heads, kv_heads, width;
+  int64_t q_row, q_batch, kv_row, kv_batch;
+  const int32_t *lo, *hi;
+  float scale;
+  uint32_t threshold, seed;
+};
+
 namespace {
 
 constexpr float kLog2e = 1.44269504088896340736f;
@@ -176,22 +187,212 @@ struct Arena {  // grows once, then is reused for every head and every call
 };
 thread_local Arena arena;
 
+// The first K numbers of a row, from p on: at most 16.
+void store(bf16* row, int p, int K, __m512 x) {
+  _mm256_mask_storeu_epi16(row + p, K - p >= 16 ? 0xffff : (1 << (K - p)) - 1, to_bf16(x));
+}
+
+// ---- one group of heads ------------------------------------------------------------------------
+
+// The problem's sizes as the loops use them; keys are padded to a multiple of `unit`.
+struct Sizes {
+  int T, S, H, G, K, P, Tp, Sp;
+  float c, inv_keep;  // scores to powers of two; 1 / (1 - p)
+  Sizes(const Problem& z, int unit)
+      : T(z.queries), S(z.keys), H(z.heads), G(z.kv_heads), K(z.width),
+        P(round_up(K, 32)), Tp(round_up(T, 32)), Sp(round_up(S, unit)),
+        c(z.scale * kLog2e), inv_keep(1.f / (1.f - z.threshold * 0x1p-32f)) {}
+};
+
+// Calls work(b, g) for each sequence and key/value head, in parallel, tiles and memory at hand.
+template <class Work>
+void for_each_group(const Problem& z, size_t bytes, Work work) {
+#pragma omp parallel for collapse(2) schedule(dynamic, 1)
+  for (int b = 0; b < z.batch; b++)
+    for (int g = 0; g < z.kv_heads; g++) {
+      configure_tiles();
+      arena.reserve(bytes);
+      work(b, g);
+      _tile_release();
+    }
+}
+
+// One sequence and one key/value head with the queries that read it.
+void forward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse) {
+  const auto [T, S, H, G, K, P, Tp, Sp, c, inv_keep] = n;
+  bf16* qs = arena.take<bf16>(size_t(Tp) * P);
+  bf16* rows = arena.take<bf16>(size_t(Sp) * P);
+  bf16* k_cols = arena.take<bf16>(size_t(Sp) * P);
+  bf16* v_pairs = arena.take<bf16>(size_t(Sp) * P);
+  float* scores = arena.take<float>(size_t(kQueries) * Sp);
+  bf16* probs = arena.take<bf16>(size_t(kQueries) * Sp);
+  float* sums = arena.take<float>(size_t(kQueries) * P);
+  copy_rows(rows, k + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
+  pair_transposed(k_cols, rows, Sp, P);
+  copy_rows(rows, v + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
+  pair_rows(v_pairs, rows, Sp, P, P);
+  const int32_t *lo = z.lo + int64_t(b) * T, *hi = z.hi + int64_t(b) * T;
+  for (int h = g * (H / G); h < (g + 1) * (H / G); h++) {
+    const uint32_t seed = mix(z.seed + uint32_t(b * H + h));
+    copy_rows(qs, q + b * z.q_batch + int64_t(h) * K, z.q_row, T, Tp, K, P);
+    for (int t0 = 0; t0 < T; t0 += kQueries) {
+      const int count = std::min(kQueries, T - t0);
+      int from = S, to = 0;
+      for (int i = t0; i < t0 + count; i++)
+        if (lo[i] < hi[i]) from = std::min(from, int(lo[i])), to = std::max(to, int(hi[i]));
+      from = std::min(from, to) / 32 * 32, to = round_up(to, 32);
+      for (int s = from; s < to; s += 32)
+        product_32x32(scores + s, Sp, false, qs + t0 * P, P, k_cols + s * P, kTile, 16 * P, P);
+      float inverse[kQueries] = {};
+      for (int i = 0; i < kQueries; i++) {
+        const bool real = i < count;
+        const int l = real ? lo[t0 + i] : 0, r = real ? hi[t0 + i] : 0;
+        float* row = scores + i * Sp;
+        const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        __m512 top = _mm512_set1_ps(-INFINITY);
+        auto seen = [&](int s) {
+          __m512i key = _mm512_add_epi32(lane, _mm512_set1_epi32(s));
+          return __mmask16(_mm512_cmpge_epi32_mask(key, _mm512_set1_epi32(l)) & _mm512_cmplt_epi32_mask(key, _mm512_set1_epi32(r)));
+        };
+        for (int s = from; s < to; s += 16) top = _mm512_mask_max_ps(top, seen(s), top, _mm512_loadu_ps(row + s));
+        const float most = l < r ? _mm512_reduce_max_ps(top) * c : 0.f;
+        __m512 total = _mm512_setzero_ps();
+        for (int s = from; s < to; s += 16) {
+          __m512 p = exp2_ps(_mm512_fmsub_ps(_mm512_loadu_ps(row + s), _mm512_set1_ps(c), _mm512_set1_ps(most)));
+          __mmask16 m = seen(s);
+          total = _mm512_mask_add_ps(total, m, total, p);
+          if (z.threshold) m &= kept(_mm512_add_epi32(lane, _mm512_set1_epi32((t0 + i) * S + s)), seed, z.threshold);
+          _mm256_storeu_si256((__m256i*)(probs + i * Sp + s), to_bf16(_mm512_maskz_mov_ps(m, p)));
+        }
+        const float sum = _mm512_reduce_add_ps(total);
+        inverse[i] = l < r ? inv_keep / sum : 0.f;
+        if (real) lse[(int64_t(b) * H + h) * T + t0 + i] = l < r ? most + std::log2(sum) : 0.f;
+      }
+      for (int p = 0; p < P; p += 32)
+        product_32x32(sums + p, P, false, probs + from, Sp, v_pairs + from * P + p * 32, 32 * P, kTile, to - from);
+      for (int i = 0; i < count; i++) {
+        bf16* y = out + ((int64_t(b) * T + t0 + i) * H + h) * K;
+        for (int p = 0; p < K; p += 16)
+          store(y, p, K, _mm512_mul_ps(_mm512_loadu_ps(sums + i * P + p), _mm512_set1_ps(inverse[i])));
+      }
+    }
+  }
+}
+
+// The same backwards, on S^T: keys down and queries across, so that the per-query numbers are
+// vectors.
+void backward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* q, const bf16* k, const bf16* v, const bf16* out, const float* lse, const bf16* dout, bf16* dq, bf16* dk, bf16* dv) {
+  const auto [T, S, H, G, K, P, Tp, Sp, c, inv_keep] = n;
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  bf16* rows = arena.take<bf16>(size_t(Tp) * P);
+  bf16* q_cols = arena.take<bf16>(size_t(Tp) * P);
+  bf16* q_pairs = arena.take<bf16>(size_t(Tp) * P);
+  bf16* do_cols = arena.take<bf16>(size_t(Tp) * P);
+  bf16* do_pairs = arena.take<bf16>(size_t(Tp) * P);
+  float* dq_t = arena.take<float>(size_t(Tp) * P);  // (P, Tp)
+  bf16* ks = arena.take<bf16>(size_t(Sp) * P);
+  bf16* k_t = arena.take<bf16>(size_t(Sp) * P);  // (P, Sp)
+  bf16* vs = arena.take<bf16>(size_t(Sp) * P);
+  float* dk_sum = arena.take<float>(size_t(Sp) * P);
+  float* dv_sum = arena.take<float>(size_t(Sp) * P);
+  float* s_t = arena.take<float>(size_t(kKeys) * Tp);
+  float* dp_t = arena.take<float>(size_t(kKeys) * Tp);
+  bf16* p_t = arena.take<bf16>(size_t(kKeys) * Tp);
+  bf16* ds_t = arena.take<bf16>(size_t(kKeys) * Tp);
+  bf16* ds_pairs = arena.take<bf16>(size_t(kKeys) * Tp);
+  float* log_sum = arena.take<float>(Tp);
+  float* delta = arena.take<float>(Tp);
+  int32_t* lo = arena.take<int32_t>(Tp);
+  int32_t* hi = arena.take<int32_t>(Tp);
+  std::fill(lo, lo + Tp, 0), std::fill(hi, hi + Tp, 0);
+  std::fill(log_sum, log_sum + Tp, 0.f), std::fill(delta, delta + Tp, 0.f);
+  memcpy(lo, z.lo + int64_t(b) * T, T * 4), memcpy(hi, z.hi + int64_t(b) * T, T * 4);
+  copy_rows(ks, k + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
+  transpose(k_t, ks, Sp, P);
+  copy_rows(vs, v + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
+  std::fill(dk_sum, dk_sum + size_t(Sp) * P, 0.f), std::fill(dv_sum, dv_sum + size_t(Sp) * P, 0.f);
+  for (int h = g * (H / G); h < (g + 1) * (H / G); h++) {
+    const uint32_t seed = mix(z.seed + uint32_t(b * H + h));
+    const int64_t y0 = (int64_t(b) * T * H + h) * K;
+    copy_rows(rows, q + b * z.q_batch + int64_t(h) * K, z.q_row, T, Tp, K, P);
+    pair_transposed(q_cols, rows, Tp, P);
+    pair_rows(q_pairs, rows, Tp, P, P);
+    copy_rows(rows, dout + y0, int64_t(H) * K, T, Tp, K, P);
+    pair_transposed(do_cols, rows, Tp, P);
+    pair_rows(do_pairs, rows, Tp, P, P);
+    for (int t = 0; t < T; t++) {
+      const bf16* y = out + y0 + int64_t(t) * H * K;
+      float sum = 0;
+      for (int p = 0; p < K; p++) sum += to_float(y[p]) * to_float(rows[t * P + p]);
+      delta[t] = sum;
+    }
+    memcpy(log_sum, lse + (int64_t(b) * H + h) * T, T * 4);
+    std::fill(dq_t, dq_t + size_t(Tp) * P, 0.f);
+    for (int s0 = 0; s0 < S; s0 += kKeys) {
+      int from = Tp, to = 0;  // the queries that read any of these keys
+      for (int t = 0; t < T; t++)
+        if (lo[t] < hi[t] && lo[t] < s0 + kKeys && hi[t] > s0) from = std::min(from, t), to = std::max(to, t + 1);
+      if (from >= to) continue;
+      from = from / 32 * 32, to = round_up(to, 32);
+      for (int s = 0; s < kKeys; s += 32)
+        for (int t = from; t < to; t += 32) {
+          product_32x32(s_t + s * Tp + t, Tp, false, ks + (s0 + s) * P, P, q_cols + t * P, kTile, 16 * P, P);
+          product_32x32(dp_t + s * Tp + t, Tp, false, vs + (s0 + s) * P, P, do_cols + t * P, kTile, 16 * P, P);
+        }
+      for (int s = 0; s < kKeys; s++) {
+        const __m512i key = _mm512_set1_epi32(s0 + s);
+        __m512i counter = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(from)), _mm512_set1_epi32(S)), key);
+        for (int t = from; t < to; t += 16) {
+          const int at = s * Tp + t;
+          __mmask16 m = _mm512_cmple_epi32_mask(_mm512_loadu_si512(lo + t), key) & _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(hi + t), key);
+          __m512 p = _mm512_maskz_mov_ps(m, exp2_ps(_mm512_fmsub_ps(_mm512_loadu_ps(s_t + at), _mm512_set1_ps(c), _mm512_loadu_ps(log_sum + t))));
+          __m512 dp = _mm512_loadu_ps(dp_t + at), used = p;
+          if (z.threshold) {
+            __mmask16 keep = kept(counter, seed, z.threshold);
+            counter = _mm512_add_epi32(counter, _mm512_set1_epi32(16 * S));
+            used = _mm512_maskz_mul_ps(keep, p, _mm512_set1_ps(inv_keep));
+            dp = _mm512_maskz_mul_ps(keep, dp, _mm512_set1_ps(inv_keep));
+          }
+          __m512 ds = _mm512_mul_ps(_mm512_mul_ps(p, _mm512_set1_ps(z.scale)), _mm512_sub_ps(dp, _mm512_loadu_ps(delta + t)));
+          _mm256_storeu_si256((__m256i*)(p_t + at), to_bf16(used));
+          _mm256_storeu_si256((__m256i*)(ds_t + at), to_bf16(ds));
+        }
+      }
+      for (int s = 0; s < kKeys; s += 32)
+        for (int p = 0; p < P; p += 32) {
+          const int64_t at = int64_t(s0 + s) * P + p;
+          product_32x32(dv_sum + at, P, true, p_t + s * Tp + from, Tp, do_pairs + from * P + p * 32, 32 * P, kTile, to - from);
+          product_32x32(dk_sum + at, P, true, ds_t + s * Tp + from, Tp, q_pairs + from * P + p * 32, 32 * P, kTile, to - from);
+        }
+      for (int t = from; t < to; t += 32) {
+        bf16* pairs = ds_pairs;
+        pair_rows(pairs, ds_t + t, kKeys, 32, Tp);
+        for (int p = 0; p < P; p += 32)
+          product_32x32(dq_t + p * Tp + t, Tp, true, k_t + p * Sp + s0, Sp, pairs, 2 * kTile, kTile, kKeys);
+      }
+    }
+    for (int t = 0; t < T; t++)
+      for (int p = 0; p < K; p++) {
+        float x = dq_t[p * Tp + t];
+        uint32_t bits;
+        memcpy(&bits, &x, 4);
+        dq[y0 + int64_t(t) * H * K + p] = bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+      }
+  }
+  for (int s = 0; s < S; s++) {
+    const int64_t at = ((int64_t(b) * S + s) * G + g) * K;
+    for (int p = 0; p < K; p += 16) {
+      store(dk + at, p, K, _mm512_loadu_ps(dk_sum + s * P + p));
+      store(dv + at, p, K, _mm512_loadu_ps(dv_sum + s * P + p));
+    }
+  }
+}
+
 }  // namespace
 
 // ---- interface -------------------------------------------------------------------------------
 
 extern "C" {
-
-// Numbers are counted in elements. Rows of a head are K contiguous numbers; `*_row` is the step
-// from one position to the next and `*_batch` from one sequence to the next; heads follow each
-// other by K. `lo` and `hi` are (B, T). `threshold` = p * 2^32; 0 turns dropout off.
-struct Problem {
-  int64_t batch, queries, keys, heads, kv_heads, width;
-  int64_t q_row, q_batch, kv_row, kv_batch;
-  const int32_t *lo, *hi;
-  float scale;
-  uint32_t threshold, seed;
-};
 
 // 1 when this processor and kernel let the process use AMX with bf16.
 int ownlm_attention_available() {
@@ -201,192 +402,17 @@ int ownlm_attention_available() {
 
 // out (B, T, heads, K) and lse (B, heads, T): log2 of the sum of exp over the keys of each query.
 void ownlm_attention_forward(const Problem* problem, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse) {
-  const Problem& z = *problem;
-  const int T = z.queries, S = z.keys, H = z.heads, G = z.kv_heads, K = z.width;
-  const int P = round_up(K, 32), Tp = round_up(T, kQueries), Sp = round_up(S, 32);
-  const float c = z.scale * kLog2e, inv_keep = 1.f / (1.f - z.threshold * 0x1p-32f);
-#pragma omp parallel for collapse(2) schedule(dynamic, 1)
-  for (int b = 0; b < z.batch; b++)
-    for (int g = 0; g < G; g++) {
-      configure_tiles();
-      arena.reserve(size_t(Tp) * P * 2 + 3 * size_t(Sp) * P * 2 + kQueries * (size_t(Sp) * 6 + P * 4) + 1024);
-      bf16* qs = arena.take<bf16>(size_t(Tp) * P);
-      bf16* rows = arena.take<bf16>(size_t(Sp) * P);
-      bf16* k_cols = arena.take<bf16>(size_t(Sp) * P);
-      bf16* v_pairs = arena.take<bf16>(size_t(Sp) * P);
-      float* scores = arena.take<float>(size_t(kQueries) * Sp);
-      bf16* probs = arena.take<bf16>(size_t(kQueries) * Sp);
-      float* sums = arena.take<float>(size_t(kQueries) * P);
-      copy_rows(rows, k + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
-      pair_transposed(k_cols, rows, Sp, P);
-      copy_rows(rows, v + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
-      pair_rows(v_pairs, rows, Sp, P, P);
-      const int32_t *lo = z.lo + int64_t(b) * T, *hi = z.hi + int64_t(b) * T;
-      for (int h = g * (H / G); h < (g + 1) * (H / G); h++) {
-        const uint32_t seed = mix(z.seed + uint32_t(b * H + h));
-        copy_rows(qs, q + b * z.q_batch + int64_t(h) * K, z.q_row, T, Tp, K, P);
-        for (int t0 = 0; t0 < T; t0 += kQueries) {
-          const int count = std::min(kQueries, T - t0);
-          int from = S, to = 0;
-          for (int i = t0; i < t0 + count; i++)
-            if (lo[i] < hi[i]) from = std::min(from, int(lo[i])), to = std::max(to, int(hi[i]));
-          from = std::min(from, to) / 32 * 32, to = round_up(to, 32);
-          for (int s = from; s < to; s += 32)
-            product_32x32(scores + s, Sp, false, qs + t0 * P, P, k_cols + s * P, kTile, 16 * P, P);
-          float inverse[kQueries] = {};
-          for (int i = 0; i < kQueries; i++) {
-            const bool real = i < count;
-            const int l = real ? lo[t0 + i] : 0, r = real ? hi[t0 + i] : 0;
-            float* row = scores + i * Sp;
-            const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-            __m512 top = _mm512_set1_ps(-INFINITY);
-            auto seen = [&](int s) {
-              __m512i key = _mm512_add_epi32(lane, _mm512_set1_epi32(s));
-              return __mmask16(_mm512_cmpge_epi32_mask(key, _mm512_set1_epi32(l)) & _mm512_cmplt_epi32_mask(key, _mm512_set1_epi32(r)));
-            };
-            for (int s = from; s < to; s += 16) top = _mm512_mask_max_ps(top, seen(s), top, _mm512_loadu_ps(row + s));
-            const float most = l < r ? _mm512_reduce_max_ps(top) * c : 0.f;
-            __m512 total = _mm512_setzero_ps();
-            for (int s = from; s < to; s += 16) {
-              __m512 p = exp2_ps(_mm512_fmsub_ps(_mm512_loadu_ps(row + s), _mm512_set1_ps(c), _mm512_set1_ps(most)));
-              __mmask16 m = seen(s);
-              total = _mm512_mask_add_ps(total, m, total, p);
-              if (z.threshold) m &= kept(_mm512_add_epi32(lane, _mm512_set1_epi32((t0 + i) * S + s)), seed, z.threshold);
-              _mm256_storeu_si256((__m256i*)(probs + i * Sp + s), to_bf16(_mm512_maskz_mov_ps(m, p)));
-            }
-            const float sum = _mm512_reduce_add_ps(total);
-            inverse[i] = l < r ? inv_keep / sum : 0.f;
-            if (real) lse[(int64_t(b) * H + h) * T + t0 + i] = l < r ? most + std::log2(sum) : 0.f;
-          }
-          for (int p = 0; p < P; p += 32)
-            product_32x32(sums + p, P, false, probs + from, Sp, v_pairs + from * P + p * 32, 32 * P, kTile, to - from);
-          for (int i = 0; i < count; i++) {
-            bf16* y = out + ((int64_t(b) * T + t0 + i) * H + h) * K;
-            for (int p = 0; p < K; p += 16)
-              _mm256_mask_storeu_epi16(y + p, K - p >= 16 ? 0xffff : (1 << (K - p)) - 1, to_bf16(_mm512_mul_ps(_mm512_loadu_ps(sums + i * P + p), _mm512_set1_ps(inverse[i]))));
-          }
-        }
-      }
-      _tile_release();
-    }
+  const Sizes n(*problem, 32);
+  const size_t queries = size_t(n.Tp) * n.P, keys = size_t(n.Sp) * n.P;
+  const size_t bytes = queries * 2 + keys * 6 + kQueries * (size_t(n.Sp) * 6 + n.P * 4) + 1024;
+  for_each_group(*problem, bytes, [&](int b, int g) { forward_group(*problem, n, b, g, q, k, v, out, lse); });
 }
 
 // dq (B, T, heads, K), dk and dv (B, S, kv_heads, K), from the gradient of `out`.
-// Works on S^T, keys down and queries across, so that the per-query numbers are vectors.
 void ownlm_attention_backward(const Problem* problem, const bf16* q, const bf16* k, const bf16* v, const bf16* out, const float* lse, const bf16* dout, bf16* dq, bf16* dk, bf16* dv) {
-  const Problem& z = *problem;
-  const int T = z.queries, S = z.keys, H = z.heads, G = z.kv_heads, K = z.width;
-  const int P = round_up(K, 32), Tp = round_up(T, 32), Sp = round_up(S, kKeys);
-  const float c = z.scale * kLog2e, inv_keep = 1.f / (1.f - z.threshold * 0x1p-32f);
-  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#pragma omp parallel for collapse(2) schedule(dynamic, 1)
-  for (int b = 0; b < z.batch; b++)
-    for (int g = 0; g < G; g++) {
-      configure_tiles();
-      arena.reserve(size_t(Tp) * P * (5 * 2 + 4) + size_t(Sp) * P * (3 * 2 + 8) + size_t(kKeys) * Tp * (8 + 6) + size_t(Tp) * 16 + 4096);
-      bf16* rows = arena.take<bf16>(size_t(Tp) * P);
-      bf16* q_cols = arena.take<bf16>(size_t(Tp) * P);
-      bf16* q_pairs = arena.take<bf16>(size_t(Tp) * P);
-      bf16* do_cols = arena.take<bf16>(size_t(Tp) * P);
-      bf16* do_pairs = arena.take<bf16>(size_t(Tp) * P);
-      float* dq_t = arena.take<float>(size_t(Tp) * P);  // (P, Tp)
-      bf16* ks = arena.take<bf16>(size_t(Sp) * P);
-      bf16* k_t = arena.take<bf16>(size_t(Sp) * P);  // (P, Sp)
-      bf16* vs = arena.take<bf16>(size_t(Sp) * P);
-      float* dk_sum = arena.take<float>(size_t(Sp) * P);
-      float* dv_sum = arena.take<float>(size_t(Sp) * P);
-      float* s_t = arena.take<float>(size_t(kKeys) * Tp);
-      float* dp_t = arena.take<float>(size_t(kKeys) * Tp);
-      bf16* p_t = arena.take<bf16>(size_t(kKeys) * Tp);
-      bf16* ds_t = arena.take<bf16>(size_t(kKeys) * Tp);
-      bf16* ds_pairs = arena.take<bf16>(size_t(kKeys) * Tp);
-      float* log_sum = arena.take<float>(Tp);
-      float* delta = arena.take<float>(Tp);
-      int32_t* lo = arena.take<int32_t>(Tp);
-      int32_t* hi = arena.take<int32_t>(Tp);
-      std::fill(lo, lo + Tp, 0), std::fill(hi, hi + Tp, 0);
-      std::fill(log_sum, log_sum + Tp, 0.f), std::fill(delta, delta + Tp, 0.f);
-      memcpy(lo, z.lo + int64_t(b) * T, T * 4), memcpy(hi, z.hi + int64_t(b) * T, T * 4);
-      copy_rows(ks, k + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
-      transpose(k_t, ks, Sp, P);
-      copy_rows(vs, v + b * z.kv_batch + g * K, z.kv_row, S, Sp, K, P);
-      std::fill(dk_sum, dk_sum + size_t(Sp) * P, 0.f), std::fill(dv_sum, dv_sum + size_t(Sp) * P, 0.f);
-      for (int h = g * (H / G); h < (g + 1) * (H / G); h++) {
-        const uint32_t seed = mix(z.seed + uint32_t(b * H + h));
-        const int64_t y0 = (int64_t(b) * T * H + h) * K;
-        copy_rows(rows, q + b * z.q_batch + int64_t(h) * K, z.q_row, T, Tp, K, P);
-        pair_transposed(q_cols, rows, Tp, P);
-        pair_rows(q_pairs, rows, Tp, P, P);
-        copy_rows(rows, dout + y0, int64_t(H) * K, T, Tp, K, P);
-        pair_transposed(do_cols, rows, Tp, P);
-        pair_rows(do_pairs, rows, Tp, P, P);
-        for (int t = 0; t < T; t++) {
-          const bf16* y = out + y0 + int64_t(t) * H * K;
-          float sum = 0;
-          for (int p = 0; p < K; p++) sum += to_float(y[p]) * to_float(rows[t * P + p]);
-          delta[t] = sum;
-        }
-        memcpy(log_sum, lse + (int64_t(b) * H + h) * T, T * 4);
-        std::fill(dq_t, dq_t + size_t(Tp) * P, 0.f);
-        for (int s0 = 0; s0 < S; s0 += kKeys) {
-          int from = Tp, to = 0;  // the queries that read any of these keys
-          for (int t = 0; t < T; t++)
-            if (lo[t] < hi[t] && lo[t] < s0 + kKeys && hi[t] > s0) from = std::min(from, t), to = std::max(to, t + 1);
-          if (from >= to) continue;
-          from = from / 32 * 32, to = round_up(to, 32);
-          for (int s = 0; s < kKeys; s += 32)
-            for (int t = from; t < to; t += 32) {
-              product_32x32(s_t + s * Tp + t, Tp, false, ks + (s0 + s) * P, P, q_cols + t * P, kTile, 16 * P, P);
-              product_32x32(dp_t + s * Tp + t, Tp, false, vs + (s0 + s) * P, P, do_cols + t * P, kTile, 16 * P, P);
-            }
-          for (int s = 0; s < kKeys; s++) {
-            const __m512i key = _mm512_set1_epi32(s0 + s);
-            __m512i counter = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(from)), _mm512_set1_epi32(S)), key);
-            for (int t = from; t < to; t += 16) {
-              const int at = s * Tp + t;
-              __mmask16 m = _mm512_cmple_epi32_mask(_mm512_loadu_si512(lo + t), key) & _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(hi + t), key);
-              __m512 p = _mm512_maskz_mov_ps(m, exp2_ps(_mm512_fmsub_ps(_mm512_loadu_ps(s_t + at), _mm512_set1_ps(c), _mm512_loadu_ps(log_sum + t))));
-              __m512 dp = _mm512_loadu_ps(dp_t + at), used = p;
-              if (z.threshold) {
-                __mmask16 keep = kept(counter, seed, z.threshold);
-                counter = _mm512_add_epi32(counter, _mm512_set1_epi32(16 * S));
-                used = _mm512_maskz_mul_ps(keep, p, _mm512_set1_ps(inv_keep));
-                dp = _mm512_maskz_mul_ps(keep, dp, _mm512_set1_ps(inv_keep));
-              }
-              __m512 ds = _mm512_mul_ps(_mm512_mul_ps(p, _mm512_set1_ps(z.scale)), _mm512_sub_ps(dp, _mm512_loadu_ps(delta + t)));
-              _mm256_storeu_si256((__m256i*)(p_t + at), to_bf16(used));
-              _mm256_storeu_si256((__m256i*)(ds_t + at), to_bf16(ds));
-            }
-          }
-          for (int s = 0; s < kKeys; s += 32)
-            for (int p = 0; p < P; p += 32) {
-              const int64_t at = int64_t(s0 + s) * P + p;
-              product_32x32(dv_sum + at, P, true, p_t + s * Tp + from, Tp, do_pairs + from * P + p * 32, 32 * P, kTile, to - from);
-              product_32x32(dk_sum + at, P, true, ds_t + s * Tp + from, Tp, q_pairs + from * P + p * 32, 32 * P, kTile, to - from);
-            }
-          for (int t = from; t < to; t += 32) {
-            bf16* pairs = ds_pairs;
-            pair_rows(pairs, ds_t + t, kKeys, 32, Tp);
-            for (int p = 0; p < P; p += 32)
-              product_32x32(dq_t + p * Tp + t, Tp, true, k_t + p * Sp + s0, Sp, pairs, 2 * kTile, kTile, kKeys);
-          }
-        }
-        for (int t = 0; t < T; t++)
-          for (int p = 0; p < K; p++) {
-            float x = dq_t[p * Tp + t];
-            uint32_t bits;
-            memcpy(&bits, &x, 4);
-            dq[y0 + int64_t(t) * H * K + p] = bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-          }
-      }
-      for (int s = 0; s < S; s++)
-        for (int p = 0; p < K; p += 16) {
-          const __mmask16 m = K - p >= 16 ? 0xffff : (1 << (K - p)) - 1;
-          const int64_t at = ((int64_t(b) * S + s) * G + g) * K + p;
-          _mm256_mask_storeu_epi16(dk + at, m, to_bf16(_mm512_loadu_ps(dk_sum + s * P + p)));
-          _mm256_mask_storeu_epi16(dv + at, m, to_bf16(_mm512_loadu_ps(dv_sum + s * P + p)));
-        }
-      _tile_release();
-    }
+  const Sizes n(*problem, kKeys);
+  const size_t queries = size_t(n.Tp) * n.P, keys = size_t(n.Sp) * n.P, scores = size_t(kKeys) * n.Tp;
+  const size_t bytes = queries * 14 + keys * 14 + scores * 14 + size_t(n.Tp) * 16 + 4096;
+  for_each_group(*problem, bytes, [&](int b, int g) { backward_group(*problem, n, b, g, q, k, v, out, lse, dout, dq, dk, dv); });
 }
 }
