@@ -43,7 +43,7 @@ def test_t5_drops_what_leaves_each_stack(folder_of: Folder, ids: Tensor) -> None
     folder = folder_of("t5-model")
     model, other = load_any(folder)[0], transformers.T5Model.from_pretrained(folder)
     assert isinstance(model, EncoderDecoder)
-    assert model.stack.drop.p == model.encoder.drop.p == other.config.dropout_rate > 0
+    assert model.stack.drop_last.p == model.encoder.drop_last.p == other.config.dropout_rate > 0
     torch.manual_seed(3)
     theirs = halved(other)(input_ids=ids, decoder_input_ids=ids)
     halved(model)

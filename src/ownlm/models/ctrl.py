@@ -45,10 +45,8 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
 def from_hf(h: Reader) -> Architecture:
     """The architecture of a CTRL config.json."""
     h.require({"layer_norm_epsilon": (1e-6,)})
-    vocab, dim = h.integer("vocab_size", "vocabulary", 246_534), h.integer("n_embd", "width", 1280)
+    vocab, dim = h.integer("vocab_size", "vocabulary", 246_534), h.even("n_embd", "width", 1280)
     context, heads = h.integer("n_positions", "positions", 256), h.integer("n_head", "heads", 16)
-    if dim % 2:
-        raise h.fault("n_embd", f"sines and cosines need an even width, found {dim}")
     return Architecture(
         embed=EmbedConfig(
             vocab=vocab,

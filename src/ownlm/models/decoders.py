@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ownlm.models.config import ModelConfig
-from ownlm.models.family import Architecture, Family, Names, Row, both
+from ownlm.models.family import Architecture, Family, Names
 from ownlm.models.heads import (
     SEQUENCE,
     SPAN,
@@ -19,6 +19,7 @@ from ownlm.models.heads import (
     read_head,
     task_of,
     task_rows,
+    vocabulary_rows,
     written_head,
 )
 from ownlm.models.hf_config import Reader
@@ -60,7 +61,7 @@ def decoder(
         body = family.names(a)
         prefixes = {"Model": "", SPAN: span_prefix or body.prefix}
         moved = _moved(body, prefixes.get(a.form, body.prefix))
-        head = _vocabulary(a.head, vocabulary) + task_rows(a.task, "", out.get(a.form, ""))
+        head = vocabulary_rows(a.head, vocabulary) + task_rows(a.task, "", out.get(a.form, ""))
         twice = (f"{vocabulary}.weight",) if a.head.vocab and a.head.tied else ()
         return replace(moved, rows=moved.rows + head, ignored=moved.ignored + twice)
 
@@ -76,13 +77,6 @@ def _with_head(a: Architecture, h: Reader, head: str) -> Architecture:
     last = TaskConfig(dim=a.stack.dim, pool="last", bias=False, dropout=dropout)
     none = HeadConfig(vocab=0, dim=a.stack.dim, tied=True)
     return replace(a, form=head, head=none, task=task_of(h, head, last))
-
-
-def _vocabulary(head: HeadConfig, name: str) -> tuple[Row, ...]:
-    if not head.vocab:
-        return ()
-    weight, *bias = both(name, "head", bias=head.bias)
-    return tuple(bias) if head.tied else (weight, *bias)
 
 
 def _moved(names: Names, prefix: str) -> Names:

@@ -12,7 +12,7 @@ from ownlm.errors import ConfigError
 from ownlm.models.config import ModelConfig
 from ownlm.models.family import Row, both
 from ownlm.models.hf_config import Reader
-from ownlm.nn.config import TaskConfig
+from ownlm.nn.config import HeadConfig, TaskConfig
 
 SEQUENCE, TOKEN, SPAN, CHOICE = (
     "ForSequenceClassification",
@@ -110,3 +110,11 @@ def task_rows(task: TaskConfig | None, dense: str, out: str, norm: str = "") -> 
     if task.norm is not None:
         rows += both(norm, "task.norm", bias=task.norm == "layer")
     return (*rows, *both(out, "task.out", bias=task.bias)) if task.outputs else rows
+
+
+def vocabulary_rows(head: HeadConfig, name: str) -> tuple[Row, ...]:
+    """Names of the output matrix and its bias; none where there is no such head."""
+    if not head.vocab:
+        return ()
+    weight, *bias = both(name, "head", bias=head.bias)
+    return tuple(bias) if head.tied else (weight, *bias)

@@ -74,6 +74,13 @@ class Reader:
             raise self.fault(key, f"expected {low:g} to {high:g}, found {value!r:.40}")
         return float(value)
 
+    def even(self, key: str, kind: str, default: int | None = None) -> int:
+        """The same for what is parted into pairs, as sines and cosines are."""
+        value = self.integer(key, kind, default)
+        if value % 2:
+            raise self.fault(key, f"expected an even number, found {value}")
+        return value
+
     def quotient(self, key: str, whole: int, parts: int) -> int:
         """whole / parts, as the width of a head; refused at `key` where something is left over."""
         if whole % parts:

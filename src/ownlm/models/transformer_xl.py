@@ -68,11 +68,9 @@ def from_hf(h: Reader) -> Architecture:
         "cutoffs": ([],), "div_val": (1,), "untie_r": (True,), "pre_lnorm": (False,),
         "attn_type": (0,),
     })  # fmt: skip
-    vocab, dim = h.integer("vocab_size", "vocabulary"), h.integer("d_model", "width", 1024)
+    vocab, dim = h.integer("vocab_size", "vocabulary"), h.even("d_model", "width", 1024)
     h.require({"d_embed": (dim, None)})
     heads, dropout = h.integer("n_head", "heads", 16), h.number("dropout", 0, 1, 0.1)
-    if dim % 2:
-        raise h.fault("d_model", f"{dim} is odd, and half of the sinusoids are cosines")
     memory = h.integer("mem_len", "positions", 1600)
     kind = LayerKind(window=memory if h.flag("same_length", False) else 0)
     return Architecture(

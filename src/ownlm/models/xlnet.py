@@ -18,6 +18,7 @@ from ownlm.models.heads import (
     read_head,
     task_of,
     task_rows,
+    vocabulary_rows,
     written_head,
 )
 from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
@@ -27,6 +28,14 @@ SPAN = "ForQuestionAnsweringSimple"
 HEADS = classes("XLNet", "LMHeadModel", "Model", SEQUENCE, TOKEN, SPAN, CHOICE)
 OUT = {SEQUENCE: "logits_proj", CHOICE: "logits_proj", TOKEN: "classifier", SPAN: "qa_outputs"}
 """Where the classes are read off."""
+
+FIXED = {
+    "attn_type": "bi", "bi_data": False, "clamp_len": -1, "same_length": False, "reuse_len": None,
+    "untie_r": True, "summary_type": "last", "summary_use_proj": True,
+    "summary_activation": "tanh", "summary_last_dropout": 0.1,
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id")),
+}  # fmt: skip
+"""What every new model says alike."""
 
 
 def _size(layers: int, dim: int, heads: int) -> ModelConfig:
@@ -52,24 +61,12 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
         "n_head": c.heads,
         "n_layer": c.layers,
         "ff_activation": c.act or "gelu",
-        "attn_type": "bi",
-        "bi_data": False,
-        "clamp_len": -1,
-        "same_length": False,
         "mem_len": c.memory or c.context,
-        "reuse_len": None,
-        "untie_r": True,
         "dropout": c.dropout,
         "layer_norm_eps": c.norm_eps,
         "initializer_range": 0.02,
-        "summary_type": "last",
-        "summary_use_proj": True,
-        "summary_activation": "tanh",
-        "summary_last_dropout": 0.1,
         "tie_word_embeddings": c.tied,
-        "bos_token_id": None,
-        "eos_token_id": None,
-        "pad_token_id": None,
+        **FIXED,
         "ownlm": {"context": c.context},
     }
 
@@ -81,48 +78,30 @@ def from_hf(h: Reader) -> Architecture:
         "summary_type": ("last",), "summary_use_proj": (True,), "summary_activation": ("tanh",),
     })  # fmt: skip
     head, dropout = read_head(h, HEADS), h.number("dropout", 0, 1, 0.1)
-    vocab, dim = h.integer("vocab_size", "vocabulary", 32_000), h.integer("d_model", "width", 1024)
+    vocab, dim = h.integer("vocab_size", "vocabulary", 32_000), h.even("d_model", "width", 1024)
     heads = h.integer("n_head", "heads", 16)
-    if dim % 2:
-        raise h.fault("d_model", f"{dim} is odd, and half of the sinusoids are cosines")
     head_dim = h.quotient("n_head", dim, heads)
     h.require({"d_head": (head_dim, None)})
-    pooled = TaskConfig(
-        dim=dim, pool="last", transform="tanh", dropout=h.number("summary_last_dropout", 0, 1, 0.1)
-    )
+    last = h.number("summary_last_dropout", 0, 1, 0.1)
+    pooled = TaskConfig(dim=dim, pool="last", transform="tanh", dropout=last)
     form, writes = head.removesuffix("Simple"), head == "LMHeadModel"
+    tied = h.flag("tie_word_embeddings", True) or not writes
     return Architecture(
         embed=EmbedConfig(vocab=vocab, dim=dim, dropout=dropout),
         stack=StackConfig(
-            layers=h.integer("n_layer", "layers", 24),
-            dim=dim,
-            heads=heads,
-            kv_heads=heads,
-            head_dim=head_dim,
-            hidden=h.integer("d_inner", "width", 4096),
-            causal=h.choice("attn_type", {"bi": False, "uni": True}, "bi"),
-            norm="layer",
-            norm_at="post",
-            norm_eps=h.number("layer_norm_eps", 0, 1, 1e-12),
-            act=h.choice("ff_activation", ACTIVATION_NAMES, "gelu"),
-            gated=False,
-            bias_ffn=True,
-            dropout=dropout,
-            dropout_attention=dropout,
-            dropout_hidden=dropout,
-            dropout_last=dropout,
+            layers=h.integer("n_layer", "layers", 24), dim=dim, heads=heads, kv_heads=heads,
+            head_dim=head_dim, hidden=h.integer("d_inner", "width", 4096),
+            causal=h.choice("attn_type", {"bi": False, "uni": True}, "bi"), dropout=dropout,
+            norm="layer", norm_at="post", norm_eps=h.number("layer_norm_eps", 0, 1, 1e-12),
+            act=h.choice("ff_activation", ACTIVATION_NAMES, "gelu"), gated=False, bias_ffn=True,
+            dropout_attention=dropout, dropout_hidden=dropout, dropout_last=dropout,
         ),
-        head=HeadConfig(
-            vocab=vocab * writes,
-            dim=dim,
-            tied=h.flag("tie_word_embeddings", True) or not writes,
-            bias=writes,
-        ),
+        head=HeadConfig(vocab=vocab * writes, dim=dim, bias=writes, tied=tied),
         form=head,
         task=task_of(h, form, pooled),
         context=h.section("ownlm").integer("context", "positions", 512),
         init=InitConfig(policy="plain", std=h.number("initializer_range", 0, 10, 0.02)),
-    )
+    )  # fmt: skip
 
 
 def names(a: Architecture) -> Names:
@@ -152,9 +131,7 @@ def names(a: Architecture) -> Names:
     )
     # fmt: on
     rows += task_rows(a.task, "sequence_summary.summary", OUT.get(a.form, ""))
-    if a.head.vocab:
-        weight, bias = both("lm_loss", "head")
-        rows += (bias,) if a.head.tied else (weight, bias)
+    rows += vocabulary_rows(a.head, "lm_loss")
     return Names(rows, "transformer.", ("lm_loss.*", "sequence_summary.*", "logits_proj.*"))
 
 
@@ -168,6 +145,5 @@ def make(a: Architecture, family: Family, config: dict[str, Any]) -> Any:
 PAPER = Paper("XLNet: Generalized Autoregressive Pretraining for Language Understanding",
               "Yang et al.", 2019, "1906.08237")  # fmt: skip
 XLNET = Family(
-    "xlnet", "xlnet", HEADS, SIZES, to_hf, from_hf, names, (PAPER,),
-    after="transformer-xl", make=make,
-)  # fmt: skip
+    "xlnet", "xlnet", HEADS, SIZES, to_hf, from_hf, names, (PAPER,), "transformer-xl", make=make
+)
