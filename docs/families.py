@@ -13,6 +13,8 @@ from ownlm.models.family import Family
 from ownlm.models.load import count_parameters, empty_model, hf_values
 
 PAGE = Path(__file__).with_name("families.md")
+MODELS, NN = (Path(package.__path__[0]) for package in (ownlm.models, ownlm.nn))
+FAMILY = re.compile(r'^(?: *Family\(\n? *|[A-Z0-9_]+ = Family\(\s*)"([\w-]+)"', re.M)
 PART = re.compile(r"(<!-- made: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -63,17 +65,27 @@ def millions(name: str, family: Family) -> str:
 
 
 def lines() -> str:
-    """Lines of every file of nn/ and models/, docstrings and blank lines included."""
-    told = []
-    for folder in (ownlm.nn, ownlm.models):
-        files = sorted(Path(folder.__path__[0]).glob("*.py"))
-        counts = {f.stem: len(f.read_text(encoding="utf-8").splitlines()) for f in files}
-        del counts["__init__"]
-        name = folder.__name__.removeprefix("ownlm.")
-        rows = [[f"{name}/", f"{sum(counts.values()):,}"]]
-        rows += [[f"{stem}.py", str(count)] for stem, count in counts.items()]
-        told.append(table([["file", "lines"], *rows]))
-    return "\n\n".join(told)
+    """Lines of each family's file, and about how many it shares with others.
+
+    Docstrings and blank lines included; what is shared is told in hundreds.
+    """
+    files = sorted(MODELS.glob("*.py"))
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
+    own = {name: text for name, text in texts.items() if FAMILY.search(text)}
+    rows = [["file", "families", "lines"]]
+    for name, text in own.items():
+        families = ", ".join(f"`{family}`" for family in FAMILY.findall(text))
+        rows.append([f"`{name}`", families, str(len(text.splitlines()))])
+    rest = [path for path in files if path.name not in own]
+    shared = {
+        "models/, the rest": rest,
+        "nn/": [*NN.rglob("*.py")],
+        "nn/kernels/": [*NN.rglob("*.cpp")],
+    }
+    for name, paths in shared.items():
+        count = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+        rows.append([name, "all", f"about {round(count, -2):,}"])
+    return table(rows)
 
 
 def table(rows: list[list[str]]) -> str:
