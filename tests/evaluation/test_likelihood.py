@@ -16,6 +16,7 @@ from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_model
 from ownlm.nn.head import Output
 from ownlm.objectives.causal import Causal
+from ownlm.objectives.objective import IGNORE, Batch
 
 EOS = 0
 
@@ -58,6 +59,14 @@ class Counting(nn.Module):
         return -float(torch.log_softmax(self.table[:, 0].detach(), 0)[token])
 
 
+class Unasked(Causal):
+    """An objective that finds no target in any window."""
+
+    def collate(self, examples: Any, rng: np.random.Generator) -> Batch:
+        batch = super().collate(examples, rng)
+        return batch | {"targets": torch.full_like(batch["targets"], IGNORE)}
+
+
 def documents(seed: int, lengths: list[int]) -> Listed:
     rng = np.random.default_rng(seed)
     return Listed(rng.integers(1, 20, size=n).tolist() for n in lengths)
@@ -74,23 +83,16 @@ def measure(model: nn.Module, stream: Listed, **options: Any) -> Likelihood:
 
 @pytest.mark.parametrize("context", [4, 16, 100])
 @pytest.mark.parametrize("lengths", [[40, 1, 23, 7], [3], [16], [15, 17]])
-def test_every_token_once_except_the_first_of_each_document(
-    lengths: list[int], context: int
-) -> None:
+def test_every_token_once_except_the_first_of_the_stream(lengths: list[int], context: int) -> None:
     stream = documents(0, lengths)
     model = Counting(20)
-    expected = [model.nats(t) for i, t in enumerate(stream.ids) if i not in stream.starts]
+    expected = [model.nats(t) for t in stream.ids[1:]]
     found = measure(model, stream, context=context)
     assert found.predicted == len(expected)
     assert found.loss == pytest.approx(sum(expected) / len(expected), rel=1e-6)
     per_byte = found.loss * stream.tokens / stream.text_bytes / math.log(2)
     assert found.bits_per_byte == pytest.approx(per_byte)
     assert found.perplexity == pytest.approx(math.exp(found.loss))
-
-
-def test_without_documents_only_the_first_token_of_the_stream_is_left_out() -> None:
-    stream = documents(0, [40, 1, 23])
-    assert measure(Counting(20), stream, documents=False).predicted == stream.tokens - 1
 
 
 @pytest.mark.parametrize("tokens", [2, 3, 16, 17, 18, 31, 32, 33, 34, 100])
@@ -116,7 +118,7 @@ def test_batch_size_changes_nothing_and_dropout_is_off() -> None:
 def test_a_document_scores_the_same_alone_and_between_others() -> None:
     """And a leak would show: without the documents' numbers the same text scores otherwise."""
     model, first, second = decoder(64), [5, 6, 7, 8, 9, 10], [3, 4, 3, 4, 11, 12, 13]
-    alone = [measure(model, Listed([d]), context=64) for d in (first, second)]
+    alone = [measure(model, Listed([d]), context=64) for d in (first, [EOS, *second])]
     expected = sum(a.loss * a.predicted for a in alone) / sum(a.predicted for a in alone)
     packed = measure(model, Listed([first, second]), context=64)
     leaking = measure(model, Listed([first, second]), context=64, documents=False)
@@ -158,7 +160,7 @@ def test_too_little_text_and_an_impossible_stride_are_refused() -> None:
     with pytest.raises(DataError, match="nothing to predict"):
         measure(Counting(20), Listed([[]]))
     with pytest.raises(DataError, match="nothing to predict"):
-        measure(Counting(20), Listed([[], [], []]))
+        likelihood(Counting(20), Unasked(), documents(0, [40]), context=16)
     for stride in (17, -1):
         with pytest.raises(ConfigError, match="stride"):
             measure(Counting(20), documents(0, [40]), stride=stride)

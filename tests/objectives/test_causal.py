@@ -38,11 +38,31 @@ def test_targets_are_the_inputs_one_place_on() -> None:
     assert "mask" not in batch
 
 
-def test_the_first_token_of_the_next_document_is_not_learned() -> None:
+def test_the_end_of_a_document_opens_the_next() -> None:
     tokens = np.array([[3, 1, 0, 4, 1, 5]])
     batch = Causal().collate(Examples(tokens, np.array([[1, 1, 1, 2, 2, 2]], np.int32)), RNG)
-    assert batch["targets"].tolist() == [[1, 0, IGNORE, 1, 5]]
-    assert batch["mask"].tolist() == [[1, 1, 1, 2, 2]]
+    assert batch["inputs"].tolist() == [[3, 1, 0, 4, 1]]
+    assert batch["targets"].tolist() == [[1, 0, 4, 1, 5]]
+    assert batch["mask"].tolist() == [[1, 1, 2, 2, 2]]
+
+
+def test_how_a_document_begins_is_learned_from_the_end_of_text_alone() -> None:
+    """Of all texts the first token is 7: that is what generation without a prompt must give."""
+    rng, end = np.random.default_rng(0), 0
+    texts = [[7, *rng.integers(1, 7, rng.integers(2, 6)).tolist(), end] for _ in range(160)]
+    numbers = np.repeat(np.arange(160), [len(text) for text in texts])
+    tokens = np.concatenate([np.array(text) for text in texts])
+    model, causal = model_of(tied=True), Causal()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for begin in range(0, 640, 16):
+        window = slice(begin, begin + 17)
+        examples = Examples(tokens[window][None], numbers[window][None].astype(np.int32) + 1)
+        total, count, _ = causal.loss(model, causal.collate(examples, RNG))
+        optimizer.zero_grad()
+        (total / count).backward()
+        optimizer.step()
+    with torch.no_grad():
+        assert int(model(torch.tensor([[end]])).last_logits.argmax()) == 7
 
 
 def test_the_loss_is_the_summed_cross_entropy_of_the_learned_targets() -> None:
@@ -50,6 +70,7 @@ def test_the_loss_is_the_summed_cross_entropy_of_the_learned_targets() -> None:
     documents = np.array([[1] * 4 + [2] * 5, [1] * 9, [1] * 2 + [2] * 7], np.int32)
     model = model_of()
     batch = Causal().collate(Examples(tokens, documents), RNG)
+    batch["targets"][0, 2:4] = IGNORE
     loss = Causal().loss(model, batch)
     logits = model(batch["inputs"], mask=batch["mask"]).logits
     learned = batch["targets"] != IGNORE
@@ -62,7 +83,7 @@ def test_the_loss_is_the_summed_cross_entropy_of_the_learned_targets() -> None:
 @pytest.mark.parametrize("packed", [True, False])
 def test_documents_packed_together_cost_what_they_cost_alone(packed: bool) -> None:
     """Without the document numbers (the control) the second document reads the first."""
-    one, two = np.array([[3, 1, 4, 0]]), np.array([[9, 2, 6, 5, 0]])
+    one, two, end = np.array([[3, 1, 4, 0]]), np.array([[9, 2, 6, 5, 0]]), np.array([[0]])
     numbers = np.array([[1] * 4 + [2] * 5], np.int32)
     model, causal = model_of(), Causal()
 
@@ -70,7 +91,7 @@ def test_documents_packed_together_cost_what_they_cost_alone(packed: bool) -> No
         batch = causal.collate(Examples(tokens, documents), RNG)
         return causal.loss(model, batch).total.item()
 
-    alone = cost(one) + cost(two)
+    alone = cost(one) + cost(np.concatenate((end, two), axis=1))
     together = cost(np.concatenate((one, two), axis=1), numbers if packed else None)
     assert (abs(together - alone) < 1e-5) == packed
 

@@ -92,7 +92,7 @@ def sequences(subject: Subject) -> Examples:
 
 
 def cut_up(rows: Examples) -> Examples:
-    """The same tokens, as if row n held 4 n + 1 documents: much unlike numbers of targets."""
+    """The same tokens, as if row n held 4 n + 1 documents."""
     count, length = rows.tokens.shape
     pieces = 4 * np.arange(count)[:, None] + 1
     documents = (np.arange(length) * pieces // length + 1).astype(np.int32)

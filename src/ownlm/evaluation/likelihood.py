@@ -2,12 +2,12 @@
 
 Bits per byte compares models with different tokenizers, perplexity only those with the same.
 The whole stream is read in windows of the model's context. A window ends where the next one
-begins, so every token is predicted exactly once, except the first of the stream and the first
-of each document, which nothing inside the document precedes.
+begins, so every token is predicted exactly once, except the first of the stream. The first of a
+document is predicted from the end-of-text token before it, as generation without a prompt does.
 
     stream      a0 a1 a2 a3 <end> b0 b1 b2 ...          context 4, stride 4
     window 1    a0 a1 a2 a3                   predicts  a1 a2 a3 <end>
-    window 2                <end> b0 b1 b2    predicts  --  b1 b2 ...
+    window 2                <end> b0 b1 b2    predicts  b0 b1 b2 ...
 """
 
 import contextlib
@@ -127,7 +127,7 @@ def likelihood(
             if progress:
                 progress(done, total)
     if not predicted:
-        raise DataError("no token has another of its document before it: nothing to predict")
+        raise DataError("no token of this text is a target: nothing to predict")
     mean = nats / predicted
     return Likelihood(
         loss=mean,

@@ -1,9 +1,11 @@
 """Next-token prediction (GPT): each token is guessed from those before it.
 
-tokens     the  cat  sat  <end>  a   dog        T + 1 tokens of a window
-inputs     the  cat  sat  <end>  a              what the model sees
-targets    cat  sat <end>  ----  dog            what it is to say; ---- is not learned:
-documents   1    1    1    1     2    2         the next text cannot be known from the last
+tokens     the  cat  sat  <end>   a   dog       T + 1 tokens of a window
+documents   1    1    1     1     2    2        the end of a text belongs to it, but
+inputs     the  cat  sat  <end>   a             what the model sees
+targets    cat  sat <end>   a    dog            what it is to say
+mask        1    1    1     2     2             as an input it opens the next: how a text begins
+                                                is learned from <end> alone, not from the last
 """
 
 import numpy as np
@@ -31,14 +33,12 @@ class Causal:
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """inputs (B, T), targets (B, T), and with documents the mask (B, T) that parts them."""
-        inputs, targets = examples.tokens[:, :-1], examples.tokens[:, 1:]
-        batch = {}
+        batch = {
+            "inputs": torch.from_numpy(examples.tokens[:, :-1].copy()),
+            "targets": torch.from_numpy(examples.tokens[:, 1:].copy()),
+        }
         if examples.documents is not None:
-            here, there = examples.documents[:, :-1], examples.documents[:, 1:]
-            targets = np.where(here == there, targets, IGNORE)
-            batch["mask"] = torch.from_numpy(here.copy())
-        batch["inputs"] = torch.from_numpy(inputs.copy())
-        batch["targets"] = torch.from_numpy(targets.copy())
+            batch["mask"] = torch.from_numpy(examples.documents[:, 1:].copy())  # of the targets
         return batch
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
