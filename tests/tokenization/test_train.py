@@ -237,6 +237,33 @@ def test_the_same_bytes_at_one_and_eight_threads(tmp_path: Path) -> None:
     assert len(set(results[0])) == 5
 
 
+UNLIKE = """
+import random
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.train import train_tokenizer
+draw = random.Random(0)
+letters = [chr(0x4E00 + n) for n in range(2000)]
+texts = ("，".join("".join(draw.choices(letters, k=10)) for _ in range(500)) for _ in range(900))
+train_tokenizer(texts, TokenizerConfig())
+print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_chinese_whose_words_never_repeat_is_learned_within_a_gigabyte() -> None:
+    """The worst case: 14 MB of which no word comes twice, more than the default sample takes."""
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "RAYON_NUM_THREADS": "4"}
+    done = subprocess.run(
+        [sys.executable, "-c", UNLIKE],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | environment,
+    )
+    assert 200 < int(done.stdout) < 850
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "中", " ", "ab"])
 def test_ten_megabytes_of_one_character_train(unit: str) -> None:

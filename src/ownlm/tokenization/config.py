@@ -22,10 +22,11 @@ class TokenizerConfig(Config):
     path: str = ""
     """An existing tokenizer.json or the folder that holds one; nothing is trained then."""
 
-    sample_bytes: Annotated[int, pydantic.Field(ge=1)] = 8 * MIB
+    sample_bytes: Annotated[int, pydantic.Field(ge=1)] = 6 * MIB
     """Bytes of text used for training at most, drawn evenly from all of it. Training holds about
-    6 bytes of memory per byte of English and 100 per byte of Chinese (few of its words repeat).
-    unigram takes 4 MiB at most, since it learns slowly; byte needs none."""
+    6 bytes of memory per byte of English and 110 per byte of text whose words never repeat, as in
+    Chinese: 1 GB is not reached. unigram takes 3 MiB at most, since it learns slowly and holds
+    twice as much; byte needs none."""
 
     lowercase: bool = False
     """Fold capitals before anything else. Decoding then gives lower case."""
