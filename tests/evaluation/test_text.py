@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from ownlm.data.config import DataConfig
-from ownlm.data.corpus import Corpus
-from ownlm.data.document import PIECE
+from ownlm.data.corpus import Corpus, measure
+from ownlm.data.document import BATCH, PIECE, Document
 from ownlm.data.prepare import prepare
 from ownlm.evaluation.text import TextStream, encode
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.load import load_tokenizer
+from ownlm.tokenization.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -43,3 +45,22 @@ def test_nothing_is_an_empty_stream(text: Path, tmp_path: Path) -> None:
     stream = encode([], load_tokenizer(data.tokenizer_folder))
     assert isinstance(stream, TextStream)
     assert (stream.tokens, stream.text_bytes, len(stream.starts)) == (0, 0, 0)
+
+
+def test_a_long_text_is_tokenised_a_little_at_a_time(text: Path, tmp_path: Path) -> None:
+    """Tokenising holds hundreds of bytes a character: 64 long pieces at once would take 1 GB."""
+    config = DataConfig(path=str(text), validation=0.0)
+    prepare(config, tmp_path / "data", TokenizerConfig(kind="byte"))
+    tokenizer, asked = load_tokenizer(tmp_path / "data"), []
+
+    class Watching:
+        eos_id = tokenizer.eos_id
+
+        def encode_batch(self, texts: list[str]) -> list[list[int]]:
+            asked.append(sum(map(len, texts)))
+            return [[1] for _ in texts]
+
+    whole = measure(["x" * 40 * PIECE])
+    pieces = (Document("x" * PIECE, "a.txt", 0, part, whole) for part in range(40))
+    assert encode(pieces, cast(Tokenizer, Watching())).tokens == 41
+    assert sum(asked) == 40 * PIECE and max(asked) < BATCH + PIECE

@@ -1,9 +1,11 @@
-"""A document, and how a long one is cut into pieces that tokenise alike at every reading."""
+"""A document, how a long one is cut into pieces that tokenise alike at every reading, and how
+many are tokenised at once."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 PIECE = 1 << 16  # characters; part of the format, since no token spans two pieces
+BATCH = 1 << 20  # characters tokenised at once, at 200 to 700 bytes of memory each
 _WORD = 1 << 64
 _GOLDEN = 0x9E3779B97F4A7C15  # odd: spreads the numbers of pieces over all 64 bits
 
@@ -47,6 +49,31 @@ class Document(NamedTuple):
         """64 bits that depend on the document and the number of the piece."""
         start = int.from_bytes(self.whole.digest[8:16], "big")
         return (start + self.part * _GOLDEN) % _WORD
+
+
+class Texted(Protocol):
+    """Anything that carries some text."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+
+
+AnyTexted = TypeVar("AnyTexted", bound=Texted)
+
+
+def batches(pieces: Iterable[AnyTexted]) -> Iterator[list[AnyTexted]]:
+    """Lists of pieces that hold about BATCH characters together, to be tokenised at once."""
+    batch: list[AnyTexted] = []
+    size = 0
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece.text)
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def cut(parts: Iterable[str], size: int = PIECE) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ownlm import files
 from ownlm.data.config import DataConfig
 from ownlm.data.corpus import Corpus
-from ownlm.data.document import Document
+from ownlm.data.document import Document, batches
 from ownlm.data.progress import Meter, Progress
 from ownlm.data.shards import (
     FACTS,
@@ -26,7 +26,6 @@ from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.tokenization.train import train_tokenizer
 
-_BATCH = 1 << 20  # characters tokenised at once, at 200 to 700 bytes of memory each
 _PROBE = 1 << 16  # characters from which the room for the shards is estimated
 
 
@@ -102,7 +101,7 @@ def _write_splits(
     writers = {
         name: SplitWriter(folder, name, kind, shard_tokens, tokenizer.eos_id) for name in SPLITS
     }
-    for batch in _batches(part for piece in corpus for part in split.parts(piece)):
+    for batch in batches(part for piece in corpus for part in split.parts(piece)):
         for part, ids in zip(batch, tokenizer.encode_batch([part.text for part in batch])):
             writer = writers[part.split]
             if part.begins:
@@ -121,20 +120,6 @@ def _write_splits(
     facts |= {name: writer.finish() for name, writer in writers.items()}
     _require_complete(writers, corpus, split)
     return facts
-
-
-def _batches(parts: Iterator[Part]) -> Iterator[list[Part]]:
-    """Lists of parts that hold about _BATCH characters together."""
-    batch: list[Part] = []
-    size = 0
-    for part in parts:
-        batch.append(part)
-        size += len(part.text)
-        if size >= _BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _require_complete(writers: dict[str, SplitWriter], corpus: Corpus, split: Split) -> None:

@@ -2,16 +2,12 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ownlm.data.document import Document
+from ownlm.data.document import Document, batches
 from ownlm.tokenization.tokenizer import Tokenizer
-
-AT_ONCE = 64
-"""Pieces of documents encoded in parallel; a piece is at most some hundred kilobytes."""
 
 
 class TextStream:
@@ -48,12 +44,12 @@ def encode(pieces: Iterable[Document], tokenizer: Tokenizer) -> TextStream:
         text_bytes += len(piece.text.encode("utf-8"))
     if starts:
         ids.append(tokenizer.eos_id)
-    return TextStream(np.array(ids, dtype=np.uint32), np.array(starts, np.int64), text_bytes)
+    # The arrays' own memory, not a copy.
+    return TextStream(np.frombuffer(ids, np.uint32), np.frombuffer(starts, np.int64), text_bytes)
 
 
 def _encoded(
     pieces: Iterable[Document], tokenizer: Tokenizer
 ) -> Iterator[tuple[Document, list[int]]]:
-    waiting = (piece for piece in pieces if piece.text)
-    while some := list(islice(waiting, AT_ONCE)):
+    for some in batches(piece for piece in pieces if piece.text):
         yield from zip(some, tokenizer.encode_batch([piece.text for piece in some]), strict=True)
