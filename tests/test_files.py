@@ -224,6 +224,23 @@ def test_a_read_only_place_is_refused_for_a_user_without_rights(tmp_path: Path) 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 6
 
 
+def test_two_processes_may_try_the_same_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second tries and cleans up while the first is about to clean up."""
+    unlink = Path.unlink
+
+    def meanwhile(path: Path) -> None:
+        monkeypatch.setattr(Path, "unlink", unlink)
+        monkeypatch.setattr("os.getpid", lambda: 1)
+        files.require_writable(tmp_path)
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", meanwhile)
+    files.require_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_while_filling_keeps_the_old_folder(tmp_path: Path) -> None:
     files.publish_folder(tmp_path / "step", fill_with("old"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

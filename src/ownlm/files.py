@@ -214,7 +214,7 @@ def require_writable(folder: Path) -> None:
     """Create `folder` and prove that a file can be written there, before any work is done."""
     with disk_errors(folder):
         make_folder(folder)
-        probe = folder / ".write-test"
+        probe = folder / f".write-test-{os.getpid()}"  # of its own: another may try just now
         probe.write_bytes(b"")
         probe.unlink()
 

@@ -39,6 +39,13 @@ def test_temperature_sharpens_and_flattens() -> None:
     assert max(kept(temperature=50.0)) == pytest.approx(0.25, abs=0.01)
 
 
+@pytest.mark.parametrize("temperature", [1e-30, 1e-40, 1e-300, 5e-324])
+def test_next_to_no_temperature_is_the_likeliest(temperature: float) -> None:
+    assert kept(temperature=temperature) == [1, 0, 0, 0]
+    sampler = Sampler(SamplingConfig(temperature=temperature))
+    assert {sampler(LOGITS.flip(0) + 10) for _ in range(20)} == {3}
+
+
 def test_zero_temperature_is_the_likeliest() -> None:
     sampler = Sampler(SamplingConfig(temperature=0.0))
     assert {sampler(LOGITS.flip(0)) for _ in range(20)} == {3}
@@ -79,9 +86,11 @@ def test_something_is_always_left(
     assert bool(shares[int(torch.tensor(logits).argmax())] > 0)
 
 
-def test_nonsense_logits_are_refused() -> None:
+@pytest.mark.parametrize("nonsense", [math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_nonsense_logits_are_refused(nonsense: float, temperature: float) -> None:
     with pytest.raises(NonFiniteError):
-        Sampler(SamplingConfig())(torch.tensor([1.0, math.nan]))
+        Sampler(SamplingConfig(temperature=temperature))(torch.tensor([1.0, nonsense]))
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,14 @@ def test_the_finished_model_is_the_one_that_was_measured(tiny: Make) -> None:
     assert ownlm.load(result.folder).generate("the", max_tokens=4) != ""
 
 
+def test_a_model_that_never_got_better_is_the_one_of_step_0(tiny: Make) -> None:
+    result = pretrain(tiny(optimizer={"lr": 1e-30}))
+    best = ownlm.load(result.folder / "checkpoints" / "step-00000000").model
+    for kept, first in zip(ownlm.load(result.folder).model.parameters(), best.parameters()):
+        assert kept.equal(first)
+    assert result.step == 6 and result.figures["step"] == 0
+
+
 def test_a_stopped_run_goes_on_bit_for_bit(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pretrain(tiny("whole"))
     write = Sampler.write

@@ -390,6 +390,43 @@ def test_asked_to_stop_it_finishes_the_step_saves_once_and_goes_on(
     assert tiny.rows(tmp_path) == tiny.rows(whole)
 
 
+@pytest.mark.parametrize("where", ["step", "evaluate", "export"])
+def test_asked_to_stop_at_the_end_it_leaves_the_rest_to_a_resume(
+    tmp_path: Path, whole: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last update, the last evaluation, the copy of the finished model."""
+    calls = {"step": 0, "evaluate": 0, "export": 0}
+
+    def ask(place: str, call: int) -> None:
+        calls[place] += 1
+        if place == where and calls[place] == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    class Asking(Causal):
+        def loss(self, model: Any, batch: Any) -> Loss:
+            ask("step", 12)  # within step 6
+            return super().loss(model, batch)
+
+    def evaluate(model: Any) -> dict[str, float]:
+        ask("evaluate", 3)  # at step 6
+        return tiny.evaluate(model)
+
+    def export(source: Path, final: Path) -> None:
+        ask("export", 1)
+        exported(source, final)
+
+    exported = checkpoint.export_model
+    monkeypatch.setattr(checkpoint, "export_model", export)
+    result = tiny.train(tmp_path, parts={"objective": Asking(), "evaluate": evaluate}, **SHORT)
+    assert (result.step, result.finished, result.exit_code) == (6, False, 143)
+    assert steps_saved(tmp_path)[-1] == 6
+    result = tiny.train(tmp_path, **SHORT)
+    assert result.finished and result.exit_code == 0
+    assert run_digest(tmp_path) == run_digest(whole)
+    assert tiny.rows(tmp_path) == tiny.rows(whole)
+    assert files.folder_manifest(tmp_path / "model") == files.folder_manifest(whole / "model")
+
+
 # F3, F17: no room ------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from ownlm.data.shards import (
     is_prepared,
     open_prepared,
 )
-from ownlm.data.split import Part, Split
+from ownlm.data.split import Split
 from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.tokenizer import Tokenizer

@@ -21,7 +21,7 @@ class Sampler:
     def __call__(self, logits_V: Tensor) -> int:
         """The next token's id; NonFiniteError when the model computes nonsense."""
         logits_V = logits_V.detach().float().cpu()
-        if bool(logits_V.isnan().any()):
+        if not bool(logits_V.max().isfinite()):  # one that is not a number is the largest
             raise NonFiniteError(
                 "the model's logits are not numbers",
                 next_command="check the weights: an earlier checkpoint may be sound",
@@ -44,7 +44,8 @@ def probabilities(logits_V: Tensor, config: SamplingConfig) -> Tensor:
     Temperature comes first, then top_k, top_p and min_p on what is left. Nucleus sampling
     (top_p): Holtzman et al. 2020, arXiv:1904.09751.
     """
-    kept_V = logits_V / config.temperature
+    # The largest is 0 and stays so at a temperature of 1e-300; the others may leave the range.
+    kept_V = (logits_V - logits_V.max()).double() / config.temperature
     if 0 < config.top_k < len(kept_V):
         kept_V = kept_V.masked_fill(kept_V < kept_V.topk(config.top_k).values[-1], -torch.inf)
     if config.top_p < 1:

@@ -225,7 +225,8 @@ def final_figures(
     device: torch.device,
 ) -> dict[str, Any]:
     """evaluation.json of the model in `model/`; read where it was measured before."""
-    path, step = run.path / EVALUATION, result.best_step or result.step
+    path = run.path / EVALUATION
+    step = result.step if result.best_step is None else result.best_step
     if data.validation.tokens < 2:
         return {}
     if config.objective.kind == "replaced":  # measured with the generator, which is not exported

@@ -259,15 +259,15 @@ class Trainer:
 
     def end(self, step: int, stop: StopSignals) -> Result:
         """Leave the finished model in `model/`, or say how to go on."""
-        finished, best = step >= self.config.steps, self.journal.best_step
-        if finished:
+        last, best = step >= self.config.steps, self.journal.best_step
+        if last and not stop.received:  # else the last evaluation may be missing
             source = self.run.checkpoint(step if best is None else best)
             checkpoint.export_model(source, self.run.model_path)
             checkpoint.retire(self.run.checkpoints, self.config.keep, best)
-        else:
+        if stop.received:
             say(f"stopped and saved at step {step}; --resume goes on")
-        exit_code = 0 if finished else stop.exit_code
-        return Result(step, finished, exit_code, best, self.journal.validation)
+        finished = last and not stop.received
+        return Result(step, finished, stop.exit_code, best, self.journal.validation)
 
 
 def every(period: int, step: int) -> bool:
