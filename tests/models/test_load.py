@@ -332,3 +332,61 @@ def test_a_new_decoder_under_a_head(family: str, tmp_path: Path) -> None:
     assert torch.equal(again(ids, mask).logits, scores)
     with pytest.raises(ConfigError, match="nearest is ForSequenceClassification"):
         build_model(config.with_values({"head": "ForSequenceClasification"}), seed=1)
+
+
+def spoil(folder: Path, name: str, value: float) -> None:
+    def change(held: dict[str, torch.Tensor]) -> None:
+        held[name].view(-1)[-1] = value
+
+    edit_tensors(folder, change)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_named(
+    value: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C5: warned of, refused, or let through; of a fused matrix only the part that is broken."""
+    save_model(build_model(LLAMA, seed=1), tmp_path)
+    names = ("model.norm.weight", "model.layers.1.self_attn.k_proj.weight")
+    for name in names:
+        spoil(tmp_path, name, value)
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path, nonfinite="refuse")
+    for name in names:
+        assert name in caught.value.what
+    assert "NaN or infinity in 2 tensors" in caught.value.what
+    assert "q_proj" not in caught.value.what
+    assert caught.value.where == str(tmp_path)
+    model, _ = load_model(tmp_path)
+    assert "warning" in (shown := capsys.readouterr().err)
+    assert names[1] in shown.replace("\n", "")
+    load_model(tmp_path, nonfinite="allow")
+    assert not capsys.readouterr().err
+    assert not torch.isfinite(dict(model.named_parameters())["stack.norm.weight"]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_large_weights_are_numbers(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Their sum overflows; they do not."""
+    model = build_model(LLAMA, seed=1, dtype=dtype)
+    with torch.no_grad():
+        model.embed.tokens.weight.fill_(torch.finfo(dtype).max)
+    save_model(model, tmp_path)
+    load_model(tmp_path, nonfinite="refuse")
+
+
+def test_weights_beyond_the_wanted_type_are_not_let_in_silently(tmp_path: Path) -> None:
+    save_model(build_model(LLAMA, seed=1), tmp_path)
+    spoil(tmp_path, "model.norm.weight", 1e6)
+    load_model(tmp_path, nonfinite="refuse")
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight"):
+        load_model(tmp_path, dtype=torch.float16, nonfinite="refuse")
+
+
+def test_a_file_cut_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "model.safetensors"
+    files = tensors.find_files(folder)
+    path.write_bytes(path.read_bytes()[:-4])
+    last = max(files.entries, key=lambda name: files.entries[name].end)
+    with pytest.raises(CheckpointError, match="ends early"):
+        files.read(last)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ownlm.errors import DataError
-from ownlm.tokenization import load as loading
+from ownlm.tokenization import settings as loading
 from ownlm.tokenization.load import load_tokenizer
 
 from .conftest import trained

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from ownlm.errors import DataError
 from ownlm.tokenization.load import load_tokenizer
-from ownlm.tokenization.tokenizer import Tokenizer
+from ownlm.tokenization.tokenizer import PASSING, Tokenizer
 
 from .conftest import trained
 from .test_tokenizer import forgeries, steering
@@ -26,7 +26,9 @@ def test_found_in_a_model_in_prepared_data_and_in_a_run(place: str, tmp_path: Pa
 
 def test_none_there(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(DataError, match=r"no tokenizer\.json here") as caught:
+        with pytest.raises(
+            DataError, match=r"no tokenizer here; looked for tokenizer\.json"
+        ) as caught:
             load_tokenizer(path)
         assert caught.value.where == str(path)
 
@@ -84,8 +86,6 @@ def gpt2(folder: Path) -> LibraryTokenizer:
 
 
 def bert(folder: Path) -> LibraryTokenizer:
-    from tokenizers import normalizers
-
     vocab = str(folder / "bert_uncased_vocab.txt")
     library = LibraryTokenizer(models.WordPiece.from_file(vocab, unk_token="[UNK]"))
     library.normalizer = normalizers.BertNormalizer()
@@ -124,3 +124,55 @@ def test_no_text_becomes_a_control_of_a_published_tokenizer(name: str, shared_da
     library.encode_special_tokens = True
     found = {id for text in texts for id in library.encode(text, add_special_tokens=False).ids}
     assert bool(steering(ours) & found) is (name in ("t5", "qwen"))
+
+
+def test_gpt1s_words_end_in_a_space_but_for_the_last(tmp_path: Path) -> None:
+    """Its tokenizer.json names no end of text; its decoder drops the space of the last word."""
+    from .test_from_merges import words_files
+
+    vocab, merges = words_files()
+    library = LibraryTokenizer(
+        models.BPE(vocab, merges, unk_token="<unk>", end_of_word_suffix="</w>")
+    )
+    library.normalizer = normalizers.BertNormalizer(lowercase=True)
+    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    library.decoder = decoders.BPEDecoder(suffix="</w>")
+    library.add_special_tokens(["<unk>"])
+    (tmp_path / "tokenizer.json").write_text(library.to_str(), encoding="utf-8")
+    with pytest.raises(DataError, match="no end-of-text token"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "openai-gpt"}')
+    ours = load_tokenizer(tmp_path)
+    assert ours.eos_id == ours.unk_id == ours.special["<unk>"]
+    ids = ours.encode("the quick brown foxes 中")
+    for count in range(len(ids) + 1):
+        expected = library.decode(ids[:count], skip_special_tokens=False)
+        assert ours.decode(ids[:count], skip_special=False) == expected
+        stream = ours.stream(skip_special=False)
+        pieces = [stream.push(id) for id in ids[:count]]
+        assert "".join([*pieces, stream.end()]) == expected
+
+
+def test_every_form_is_named_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load_tokenizer(tmp_path)
+    for name in ("tokenizer.json", "source.spm with vocab.json", "merges.txt with vocab.json",
+                 "tokenizer.model", "spiece.model", "*.tiktoken", "vocab.txt"):  # fmt: skip
+        assert name in caught.value.what
+
+
+def test_settings_of_other_files_are_read(tmp_path: Path) -> None:
+    trained("bpe").save(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "special_tokens_map.json").write_text('{"eos_token": "<|user|>"}')
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.eos_id == tokenizer.special["<|user|>"]
+
+
+@pytest.mark.parametrize("value", [-1, 10**6, "3", True, 1.5])
+def test_ids_that_merges_pass_through_are_counted_soundly(value: Any, tmp_path: Path) -> None:
+    trained("bpe").save(tmp_path)
+    settings = trained("bpe").settings | {PASSING: value}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(DataError, match="expected 0 to"):
+        load_tokenizer(tmp_path)

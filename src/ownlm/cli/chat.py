@@ -23,7 +23,7 @@ class ChatOptions(SamplingConfig):
     """Talk to a model in the terminal."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """Model folder or run folder."""
+    """Model folder, run folder or GGUF file."""
     max_tokens: int = Field(default=100, ge=0)
     """Tokens of one reply at most."""
     temperature: float = Field(default=0.8, ge=0.0, le=100.0)

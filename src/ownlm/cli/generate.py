@@ -17,7 +17,7 @@ class GenerateOptions(SamplingConfig):
     """Continue a prompt."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """Model folder or run folder."""
+    """Model folder, run folder or GGUF file."""
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")] = ""
     """Text to continue; '-' reads it from standard input, empty begins a text of its own."""
     max_tokens: int = Field(default=200, ge=0)

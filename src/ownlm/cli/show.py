@@ -27,7 +27,7 @@ class Options:
     """Show what a model is made of and what it needs."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """Model folder, run folder, or the name of a size, such as gpt2-124m."""
+    """Model folder, run folder, GGUF file, or the name of a size, such as gpt2-124m."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print all numbers, or the error, as one line of JSON."""
     drawing: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -67,8 +67,7 @@ def find(model: str) -> tuple["Model", str]:
     """
     from ownlm.inference.language_model import find_model
     from ownlm.inspection.architecture import sketch
-    from ownlm.models.hf_config import read_config
-    from ownlm.models.load import hf_values
+    from ownlm.models.load import hf_values, sketched
 
     path = Path(model)
     if model in SIZES and not path.exists():
@@ -80,8 +79,8 @@ def find(model: str) -> tuple["Model", str]:
             where=model,
             next_command=f"name a model folder, a run folder, or one of {', '.join(SIZES)}",
         )
-    folder = find_model(path)
-    return sketch(read_config(folder), str(folder / "config.json")), str(folder)
+    found = find_model(path)
+    return sketched(found)[1], str(found)
 
 
 def _tree(description: "Description", where: str) -> "Tree":

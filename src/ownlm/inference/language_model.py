@@ -13,9 +13,11 @@ from ownlm.inference.config import SamplingConfig
 from ownlm.inference.decode import decode
 from ownlm.inference.sampling import Sampler
 from ownlm.inference.stops import until_stop
-from ownlm.models.load import load_model, save_model, set_tokens
+from ownlm.models.gguf import is_gguf, read_gguf
+from ownlm.models.load import Nonfinite, load_model, save_model, set_tokens
 from ownlm.models.model import SingleStack
 from ownlm.runtime import pick_device
+from ownlm.tokenization.from_gguf import from_gguf
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 
@@ -93,17 +95,20 @@ class LM:
         return self.writer
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """What the model reads first: the beginning-of-text token, where the tokenizer has
-        one of its own, and the text. An empty prompt is the end of the text before."""
-        first, end = self.tokenizer.bos_id, self.tokenizer.eos_id
-        begin = [first] if first is not None and first != end else []
-        return begin + self.tokenizer.encode(prompt) or [end]
+        """What the model reads first: the tokens that begin a text, as the tokenizer says, and
+        the text. An empty prompt is the end of the text before."""
+        return self.tokenizer.start + self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]
 
-    def save(self, folder: Path | str) -> None:
-        """Write a Hugging Face folder: configuration, weights and tokenizer."""
-        t = self.tokenizer
+    def save(self, folder: Path | str, max_shard_bytes: int | None = None) -> None:
+        """Write a Hugging Face folder: configuration, weights and tokenizer.
+
+        `max_shard_bytes` cuts weights that take more into several files.
+        """
+        t, ends = self.tokenizer, _eos_ids(self.model.config)
         set_tokens(self.model, bos=t.bos_id, eos=t.eos_id, pad=t.pad_id)
-        save_model(self.model, folder)
+        if t.eos_id in ends and len(ends) > 1:  # LLaMA 3 ends texts and turns
+            self.model.config["eos_token_id"] = ends
+        save_model(self.model, folder, max_shard_bytes)
         self.tokenizer.save(Path(folder))
 
     def _pieces(self, ids: list[int], sampler: Sampler, max_tokens: int) -> Iterator[str]:
@@ -127,24 +132,35 @@ def load(
     path: str | Path,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    nonfinite: Nonfinite = "warn",
 ) -> LM:
-    """The language model in a model folder, or in a run folder (its `model/`, else its newest
-    checkpoint).
+    """The language model in a model folder, in a GGUF file, or in a run folder (its `model/`,
+    else its newest checkpoint).
 
     `device` None takes the best there is; `dtype` None is float32 on a CPU and the stored type
-    elsewhere. Raises CheckpointError or DataError (ValueErrors) that name the file and the fix.
+    elsewhere. `nonfinite` weights (NaN, infinity) are warned of, refused, or allowed. Raises
+    CheckpointError or DataError (ValueErrors) that name the file and the fix.
     """
     folder = find_model(Path(path))
     place = _device(device)
     kind = _dtype(dtype)
     if kind is None and place.type == "cpu":
         kind = torch.float32
-    model, _ = load_model(folder, place, kind)
-    return LM(model, load_tokenizer(folder), folder)
+    tokenizer = _tokenizer(folder)
+    model, _ = load_model(folder, place, kind, nonfinite)
+    return LM(model, tokenizer, folder)
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    if is_gguf(path):
+        return from_gguf(read_gguf(path).metadata, str(path))
+    return load_tokenizer(path)
 
 
 def find_model(path: Path) -> Path:
-    """The model folder that `path` means; CheckpointError says what was looked for."""
+    """The model folder or GGUF file that `path` means; CheckpointError says what was looked for."""
+    if is_gguf(path):
+        return path
     if (path / "config.json").is_file():
         return path
     if (path / "model" / "config.json").is_file():
@@ -154,6 +170,8 @@ def find_model(path: Path) -> Path:
         return max(checkpoints, key=_step)
     if not path.exists():
         what = "no such folder"
+    elif path.is_file():
+        what = "a file, but no GGUF file (.gguf)"
     elif (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file():
         what = "this run has no model/ and no checkpoint yet"
     else:

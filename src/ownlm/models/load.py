@@ -1,6 +1,8 @@
 """Build, load and save models; a model folder is a Hugging Face folder.
 
 config.json  model.safetensors  generation_config.json  (tokenizer files beside them)
+
+A GGUF file is read as if it were such a folder.
 """
 
 import json
@@ -8,20 +10,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from ownlm.errors import CheckpointError, ConfigError
-from ownlm.files import MANIFEST, disk_errors, sha256, sync_file, sync_folder, write_json
+from ownlm.files import MANIFEST, sha256, write_json
+from ownlm.log import warn
 from ownlm.models.config import ModelConfig
 from ownlm.models.families import family_named, family_of
 from ownlm.models.family import Family, refuse
+from ownlm.models.gguf import is_gguf, read_gguf
+from ownlm.models.gguf_model import GGUFTensors, config_of
 from ownlm.models.hf_config import read_config
 from ownlm.models.model import Model, SingleStack, make_model
 from ownlm.models.patterns import architecture_of, with_pattern_written
-from ownlm.models.tensors import TensorFiles, find_files
+from ownlm.models.tensors import Tensors, find_files
 from ownlm.models.weights import export, fill
+from ownlm.models.write import write_tensors
 from ownlm.nn.initialise import initialise
+
+Nonfinite = Literal["warn", "refuse", "allow"]
 
 
 def build_model(
@@ -73,61 +80,80 @@ def load_model(
     folder: Path | str,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    nonfinite: Nonfinite = "warn",
 ) -> tuple[SingleStack, dict[str, Any]]:
     """The model of one stack in a folder, and its config.json; in evaluation mode.
 
-    `dtype` None keeps the stored type. Raises CheckpointError that names the file, key or
-    tensors, before any parameter is allocated.
+    `dtype` None keeps the stored type. Weights that are NaN or infinite are warned of, refused,
+    or allowed. Raises CheckpointError that names the file, key or tensors, before any parameter
+    is allocated.
     """
-    model, values = load_any(folder, device, dtype)
-    return _single(model, str(Path(folder) / "config.json")), values
+    model, values = load_any(folder, device, dtype, nonfinite)
+    return _single(model, _described(Path(folder))), values
 
 
 def load_any(
     folder: Path | str,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    nonfinite: Nonfinite = "warn",
 ) -> tuple[Model, dict[str, Any]]:
     """The same for a model of any kind, an EncoderDecoder too."""
     folder = Path(folder)
     values, model = sketched(folder)
-    files = checked_files(folder)
-    fill(
+    broken = fill(
         model,
         model.family.names(model.architecture),
-        files,
+        checked_files(folder),
         device=torch.device(device),
         dtype=dtype,
         where=str(folder),
     )
+    report_nonfinite(broken, str(folder), nonfinite)
     return model.eval(), values
 
 
 def sketched(folder: Path) -> tuple[dict[str, Any], Model]:
-    """config.json of a folder and the model that it describes, without storage."""
-    values, where = read_config(folder), str(folder / "config.json")
+    """config.json of a folder, or what a GGUF file amounts to, and the model that it describes,
+    without storage."""
+    where = _described(folder)
+    values = config_of(read_gguf(folder)) if is_gguf(folder) else read_config(folder)
     _refuse_quantized(values, where)
     return values, empty_model(family_of(values, where), values, where)
 
 
-def checked_files(folder: Path) -> TensorFiles:
-    """The weights of a folder, held against its manifest when it has one."""
+def _described(folder: Path) -> str:
+    return str(folder if is_gguf(folder) else folder / "config.json")
+
+
+def report_nonfinite(names: list[str], where: str, nonfinite: Nonfinite) -> None:
+    """Warn of tensors that hold NaN or infinity, or refuse them."""
+    if not names or nonfinite == "allow":
+        return
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    what = f"NaN or infinity in {len(names)} tensors: {shown}"
+    if nonfinite == "refuse":
+        raise CheckpointError(what, where=where, next_command="use an earlier checkpoint")
+    warn(f"{where}: {what}")
+
+
+def checked_files(folder: Path) -> Tensors:
+    """The weights of a folder, held against its manifest when it has one, or of a GGUF file."""
+    if is_gguf(folder):
+        return GGUFTensors(read_gguf(folder))
     files = find_files(folder)
     _check_manifest(folder, {folder / "config.json", *files.paths.values()})
     return files
 
 
-def save_model(model: Model, folder: Path | str) -> None:
-    """Write config.json, model.safetensors and generation_config.json, each at once."""
+def save_model(model: Model, folder: Path | str, max_shard_bytes: int | None = None) -> None:
+    """Write config.json, model.safetensors and generation_config.json, each at once.
+
+    `max_shard_bytes` cuts weights that take more into several files and an index of them.
+    """
     folder = Path(folder)
     tensors = export(model, model.family.names(model.architecture))
-    target, partial = folder / "model.safetensors", folder / ".model.safetensors.partial"
-    with disk_errors(target):
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata={"format": "pt"})
-        sync_file(partial)
-        partial.replace(target)
-        sync_folder(folder)
+    write_tensors(tensors, folder, max_shard_bytes)
     write_json(folder / "config.json", saved_config(model))
     write_json(folder / "generation_config.json", _generation(model.config))
 

@@ -12,9 +12,9 @@ import torch
 
 from ownlm.errors import CheckpointError
 from ownlm.models.heads import numbered, told_head
-from ownlm.models.load import checked_files, empty_model, sketched
+from ownlm.models.load import checked_files, empty_model, report_nonfinite, sketched
 from ownlm.models.model import Model
-from ownlm.models.tensors import TensorFiles
+from ownlm.models.tensors import Tensors
 from ownlm.models.weights import Item, match, place, plan, put, shortened, stored_type
 from ownlm.nn.initialise import initialise
 
@@ -64,8 +64,12 @@ def load_with_head(
     found, new = _divide(model, old, held, files)
     _refuse_half_a_body(new, where)
     place_on, kind = torch.device(device), dtype or stored_type(items, files, stored)
-    for item, names in found:
-        place(model, item, files, names, place_on, kind)
+    broken = [
+        name
+        for item, names in found
+        for name in place(model, item, files, names, place_on, kind)
+    ]
+    report_nonfinite(broken, where, "warn")
     _fill(model, new, seed, place_on, kind)
     used = {file for _, names in found for file in names.values()}
     before = {stored[p.theirs] for item in items if not item.zeros for p in item.pieces}
@@ -83,7 +87,7 @@ def under_head(model: Model, head: str, labels: Sequence[str] | int) -> dict[str
 
 
 def _divide(
-    model: Model, old: Model, held: Mapping[str, str], files: TensorFiles
+    model: Model, old: Model, held: Mapping[str, str], files: Tensors
 ) -> tuple[list[tuple[Item, dict[str, str]]], list[Item]]:
     """Parameters that the files hold, with the names of their pieces there, and all others.
 

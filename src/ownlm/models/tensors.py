@@ -6,19 +6,21 @@ then the tensors end to end. No other weight format is read, pickles least of al
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from safetensors import safe_open
+import torch
 from torch import Tensor
 
 from ownlm.errors import CheckpointError
 
 LARGEST_HEADER = 100_000_000  # bytes, the limit of the format's own library
-_BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
-    "U16": 2, "U32": 4, "U64": 8, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64,
+    "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
 
 
@@ -28,7 +30,22 @@ class Entry(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     begin: int
+    """Byte of the file."""
     end: int
+
+
+class Tensors(Protocol):
+    """Named tensors on disk, in whatever format."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """All of them, by name."""
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, in memory of its own."""
+
+    def read_into(self, name: str, to: Tensor) -> bool:
+        """Read one straight into `to`, of its shape; False where it must be converted first."""
 
 
 class TensorFiles:
@@ -44,15 +61,41 @@ class TensorFiles:
                         f"tensor {name} is also in {self.paths[name].name}", where=str(path)
                     )
                 self.entries[name], self.paths[name] = entry, path
-        self._open: dict[Path, Any] = {}
 
     def read(self, name: str) -> Tensor:
-        """One tensor, mapped from disk rather than read ahead."""
-        path = self.paths[name]
-        if path not in self._open:
-            self._open[path] = safe_open(path, framework="pt")
-        tensor: Tensor = self._open[path].get_tensor(name)
+        """One tensor, read from disk rather than mapped: mapped pages would stay in memory."""
+        entry = self.entries[name]
+        tensor = torch.empty(entry.shape, dtype=TYPES[entry.dtype])
+        self._fill(name, tensor)
         return tensor
+
+    def read_into(self, name: str, to: Tensor) -> bool:
+        """The same into memory that is there; False where types or places differ."""
+        fits = to.dtype == TYPES[self.entries[name].dtype] and to.device.type == "cpu"
+        if fits and to.is_contiguous():
+            self._fill(name, to)
+            return True
+        return False
+
+    def _fill(self, name: str, to: Tensor) -> None:
+        entry, path = self.entries[name], self.paths[name]
+        left = to.reshape(-1).view(torch.uint8).numpy().data
+        with open(path, "rb", buffering=0) as file:
+            file.seek(entry.begin)
+            while left:
+                if not (count := file.readinto(left)):
+                    raise CheckpointError("ends early: it changed while it was read",
+                                          where=str(path))  # fmt: skip
+                left = left[count:]
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no number is NaN or infinite, at the cost of one pass that allocates nothing.
+
+    Both survive summing; a sum of finite numbers that overflows is looked at again.
+    """
+    total = tensor.sum(dtype=torch.float32)
+    return bool(torch.isfinite(total) or torch.isfinite(tensor).all())
 
 
 def find_files(folder: Path) -> TensorFiles:
@@ -109,7 +152,8 @@ def read_header(path: Path) -> dict[str, Entry]:
         _check_layout(entries, size - 8 - length)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"damaged header: {error}", where=str(path)) from None
-    return entries
+    start = 8 + length
+    return {n: e._replace(begin=start + e.begin, end=start + e.end) for n, e in entries.items()}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,14 +175,14 @@ def _entry(name: str, value: Any) -> Entry:
         dtype, shape, (begin, end) = value["dtype"], value["shape"], value["data_offsets"]
         numbers = [*shape, begin, end]
         whole = all(type(n) is int and n >= 0 for n in numbers) and len(shape) <= 8
-        known = dtype in _BYTES
+        known = dtype in TYPES
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{name:.80}: needs dtype, shape and data_offsets") from None
     if not known:
         raise ValueError(f"{name:.80}: unknown type {dtype!r:.20}")
     if not whole:
         raise ValueError(f"{name:.80}: shape and offsets must be whole numbers from 0")
-    needed = math.prod(shape) * _BYTES[dtype]
+    needed = math.prod(shape) * TYPES[dtype].itemsize
     if end - begin != needed:
         raise ValueError(f"{name:.80}: {end - begin} bytes, its shape {shape} needs {needed}")
     return Entry(dtype, tuple(shape), begin, end)

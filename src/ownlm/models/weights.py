@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ownlm.errors import CheckpointError
 from ownlm.models.family import Names, Row
-from ownlm.models.tensors import TensorFiles
+from ownlm.models.tensors import Tensors, is_finite
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SHOWN = 20
@@ -34,6 +34,15 @@ class Piece:
     lead: bool = False
     heads: int = 0
     spread: int = 0
+
+    @property
+    def as_it_is(self) -> bool:
+        """Rows on disk are our rows, in the same order."""
+        return not (self.transpose or self.lead or self.heads or self.spread)
+
+    def rows(self, whole: Tensor) -> Tensor:
+        """Our rows that the piece fills."""
+        return whole[self.begin : self.end]
 
     def to_disk(self, part: Tensor) -> Tensor:
         """Our rows as they are kept on disk."""
@@ -134,27 +143,27 @@ def export(model: nn.Module, names: Names) -> dict[str, Tensor]:
 def fill(
     model: nn.Module,
     names: Names,
-    files: TensorFiles,
+    files: Tensors,
     *,
     device: torch.device,
     dtype: torch.dtype | None,
     where: str,
-) -> None:
+) -> list[str]:
     """Give a model on the meta device its parameters from disk, piece by piece.
 
-    Each parameter is allocated once, in its final type and place; the file stays mapped, so
-    peak memory is the model and one tensor. `dtype` None keeps the stored type (the largest
-    tensor's where they differ). CheckpointError lists all that does not fit.
+    Each parameter is allocated once, in its final type and place, and read into it; peak memory
+    is the model and one tensor. `dtype` None keeps the stored type (the largest tensor's where
+    they differ). CheckpointError lists all that does not fit. Returns the stored names of
+    parameters that hold NaN or infinity.
     """
     items = plan(model, names)
     stored = match(items, names, files, where)
     wanted = dtype or stored_type(items, files, stored)
-    for item in items:
-        if not item.zeros:
-            place(model, item, files, stored, device, wanted)
+    kept = [item for item in items if not item.zeros]
+    return [n for item in kept for n in place(model, item, files, stored, device, wanted)]
 
 
-def match(items: list[Item], names: Names, files: TensorFiles, where: str) -> dict[str, str]:
+def match(items: list[Item], names: Names, files: Tensors, where: str) -> dict[str, str]:
     """Name in our table -> name in the file; CheckpointError lists all that does not fit."""
     stored = _stored_names(items, names, files)
     _check(items, names, files, stored, where)
@@ -167,17 +176,21 @@ def match(items: list[Item], names: Names, files: TensorFiles, where: str) -> di
 def place(
     model: nn.Module,
     item: Item,
-    files: TensorFiles,
+    files: Tensors,
     stored: Mapping[str, str],
     device: torch.device,
     dtype: torch.dtype,
-) -> None:
-    """Give a model on the meta device one parameter from disk."""
+) -> list[str]:
+    """Give a model on the meta device one parameter from disk; returns the stored names of its
+    pieces that hold NaN or infinity."""
     whole = torch.empty(model.get_parameter(item.ours).shape, dtype=dtype, device=device)
     for piece in item.pieces:
-        part = piece.from_disk(files.read(stored[piece.theirs]))
-        whole[piece.begin : piece.end].copy_(part)
+        name, rows = stored[piece.theirs], piece.rows(whole)
+        if not (piece.as_it_is and files.read_into(name, rows)):
+            rows.copy_(piece.from_disk(files.read(name)))
     put(model, item.ours, whole)
+    broken = [] if is_finite(whole) else item.pieces
+    return [stored[piece.theirs] for piece in broken if not is_finite(piece.rows(whole))]
 
 
 def put(model: nn.Module, name: str, value: Tensor) -> None:
@@ -186,7 +199,7 @@ def put(model: nn.Module, name: str, value: Tensor) -> None:
     setattr(model.get_submodule(owner), leaf, nn.Parameter(value))
 
 
-def _stored_names(items: list[Item], names: Names, files: TensorFiles) -> dict[str, str]:
+def _stored_names(items: list[Item], names: Names, files: Tensors) -> dict[str, str]:
     """Name in our table -> name in the file, which may leave the prefix off or spell it the
     old way; a name that the table lacks stands for itself."""
     ours = {p.theirs.removeprefix(names.prefix): p.theirs for item in items for p in item.pieces}
@@ -202,7 +215,7 @@ def _stored_names(items: list[Item], names: Names, files: TensorFiles) -> dict[s
     return stored
 
 
-def stored_type(items: list[Item], files: TensorFiles, stored: Mapping[str, str]) -> torch.dtype:
+def stored_type(items: list[Item], files: Tensors, stored: Mapping[str, str]) -> torch.dtype:
     """The type of the largest tensor."""
     entries = [files.entries[stored[p.theirs]] for i in items if not i.zeros for p in i.pieces]
     return _TYPES[max(entries, key=lambda entry: entry.end - entry.begin).dtype]
@@ -211,7 +224,7 @@ def stored_type(items: list[Item], files: TensorFiles, stored: Mapping[str, str]
 def _check(
     items: list[Item],
     names: Names,
-    files: TensorFiles,
+    files: Tensors,
     stored: dict[str, str],
     where: str,
 ) -> None:
@@ -262,7 +275,7 @@ def _pattern(names: Names) -> re.Pattern[str]:
     return re.compile(f"(?:{re.escape(names.prefix)})?(?:{'|'.join(each)})")
 
 
-def _check_zeros(item: Item, files: TensorFiles, stored: dict[str, str], where: str) -> None:
+def _check_zeros(item: Item, files: Tensors, stored: dict[str, str], where: str) -> None:
     for piece in item.pieces:
         if piece.theirs in stored and files.read(stored[piece.theirs]).count_nonzero():
             raise CheckpointError(

@@ -53,11 +53,11 @@ class _Scored(pydantic.BaseModel):
 
 def check(text: str) -> None:
     """Raises DataError, without `where`, unless `text` is a sound tokenizer.json."""
-    head = _validated(_Head, parse_object(text))
+    head = validated(_Head, parse_object(text))
     if isinstance(head.model.get("vocab"), list):
-        tokens = _pieces(_validated(_Scored, head.model, "model."))
+        tokens = _pieces(validated(_Scored, head.model, "model."))
     else:
-        mapped = _validated(_Mapped, head.model, "model.")
+        mapped = validated(_Mapped, head.model, "model.")
         tokens = dict(mapped.vocab)
         _check_merges(mapped)
         if mapped.dropout:
@@ -98,7 +98,8 @@ def _not_finite(name: str) -> NoReturn:
     raise DataError(f"{name} is no JSON number")
 
 
-def _validated(kind: type[T], values: Any, prefix: str = "") -> T:
+def validated(kind: type[T], values: Any, prefix: str = "") -> T:
+    """`values` as a pydantic model; DataError, without `where`, names the first wrong entry."""
     try:
         return kind.model_validate(values)
     except pydantic.ValidationError as error:
@@ -125,12 +126,14 @@ def _check_merges(model: _Mapped) -> None:
     cut = len(model.continuing_subword_prefix or "")
     for index, merge in enumerate(model.merges):
         pair = merge.split(" ") if isinstance(merge, str) else merge
-        name = f"model.merges[{index}]: {_short(merge)}"
         if len(pair) != 2:
-            raise DataError(f"{name} is not a pair of tokens")
+            raise DataError(f"model.merges[{index}]: {_short(merge)} is not a pair of tokens")
         for token in (*pair, pair[0] + pair[1][cut:]):
             if token not in model.vocab:
-                raise DataError(f"{name} needs {_short(token)}, which is not in the vocabulary")
+                raise DataError(
+                    f"model.merges[{index}]: {_short(merge)} needs {_short(token)}, "
+                    "which is not in the vocabulary"
+                )
 
 
 def _add(added: list[_Added], tokens: dict[str, int]) -> None:

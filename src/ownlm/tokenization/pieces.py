@@ -19,8 +19,12 @@ from ownlm.tokenization.words import byte_alphabet
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _ANCHOR = "a"
-_LOCAL = {"ByteLevel", "ByteFallback", "Fuse", "Metaspace", "Replace", "Strip", "WordPiece"}
-"""Decoders whose text for a token depends on that token and on whether it comes first."""
+_LOCAL = {
+    *("ByteLevel", "ByteFallback", "Fuse", "Metaspace", "Replace", "Strip", "WordPiece"),
+    "BPEDecoder",
+}
+"""Decoders whose text for a token depends on that token and on whether it comes first, or last
+(BPEDecoder: the last piece of a word ends in a space, unless the text ends there)."""
 
 
 class Pieces:
@@ -44,6 +48,7 @@ class Pieces:
         self._tokens, self._decoder, self._controls = tokens, decoder, controls
         self._by_byte = "ByteLevel" in kinds
         self._has_byte_tokens = "ByteFallback" in kinds
+        self._ends_words = "BPEDecoder" in kinds
 
     def __getitem__(self, id: int) -> bytes:
         """What `id` adds after other text."""
@@ -53,12 +58,18 @@ class Pieces:
         """What `id` adds at the start of a text, where some tokenizers drop a space."""
         if self._by_byte or not 0 <= id < len(self._tokens) or self._byte(id) is not None:
             return self[id]
-        return self._text([self._tokens[id]]).encode()
+        return self._text([self._tokens[id]], ends=False).encode()
 
     def join(self, ids: Iterable[int], *, skip_special: bool) -> bytes:
         """The bytes of a whole text."""
         shown = [id for id in ids if not (skip_special and id in self.hidden)]
-        return b"".join([self.first(id) for id in shown[:1]] + [self[id] for id in shown[1:]])
+        return self.settled(
+            b"".join([self.first(id) for id in shown[:1]] + [self[id] for id in shown[1:]])
+        )
+
+    def settled(self, data: bytes) -> bytes:
+        """What stays of `data` should the text end here: all but the space that ends a word."""
+        return data.removesuffix(b" ") if self._ends_words else data
 
     @functools.cached_property
     def _inner(self) -> list[bytes]:
@@ -72,13 +83,16 @@ class Pieces:
             codes = [_byte_of().get(character) for character in token]
             literal = id in self._controls or None in codes
             return token.encode() if literal else bytes(code for code in codes if code is not None)
-        return self._text([_ANCHOR, token]).removeprefix(_ANCHOR).encode()
+        return self._text([_ANCHOR, token], ends=False).removeprefix(_ANCHOR).encode()
 
     def _byte(self, id: int) -> bytes | None:
         match = _BYTE_TOKEN.fullmatch(self._tokens[id]) if self._has_byte_tokens else None
         return bytes([int(match[1], 16)]) if match else None
 
-    def _text(self, tokens: list[str]) -> str:
+    def _text(self, tokens: list[str], *, ends: bool) -> str:
+        """The text of tokens, as it is when another follows unless it `ends`."""
+        if self._ends_words and not ends:
+            return self._text([*tokens, _ANCHOR], ends=True).removesuffix(_ANCHOR)
         return self._decoder.decode(tokens) if self._decoder else " ".join(tokens)
 
 
@@ -92,6 +106,7 @@ class StreamDecoder:
 
     def __init__(self, pieces: Pieces, *, skip_special: bool = True) -> None:
         self._pieces, self._skip_special, self._begun = pieces, skip_special, False
+        self._owed = b""
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, id: int) -> str:
@@ -100,7 +115,10 @@ class StreamDecoder:
             return ""
         piece = self._pieces[id] if self._begun else self._pieces.first(id)
         self._begun = True
-        return self._utf8.decode(piece)
+        whole = self._owed + piece
+        kept = self._pieces.settled(whole)
+        self._owed = whole[len(kept) :]
+        return self._utf8.decode(kept)
 
     def end(self) -> str:
         """What is left: U+FFFD if the last character never became complete."""

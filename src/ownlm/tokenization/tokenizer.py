@@ -20,6 +20,7 @@ import tokenizers
 
 from ownlm import files
 from ownlm.errors import DataError
+from ownlm.tokenization.around import starting_ids
 from ownlm.tokenization.pieces import Pieces, StreamDecoder
 from ownlm.tokenization.words import WORD_LIMIT, is_bounded
 
@@ -28,6 +29,13 @@ MARKER = re.compile(r"[<\[].*[A-Za-z].*[>\]]", re.DOTALL)
 """A name that is a marker although its entry does not say "special" (Qwen's <tool_call>). No
 word that the pre-tokenisers of words.py produce has this form, so no token can be learned
 that equals one."""
+_HTML = re.compile(
+    r"</?(table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|sub|sup|code)>"
+)
+"""Markers that are text: Gemma has a token for each of these."""
+PASSING = "ownlm_passing_ids"
+"""Key of tokenizer_config.json: how many ids at the end merges pass through, but no text ends in.
+They count as the unknown token (CTRL)."""
 WINDOW = 1 << 18
 """Characters encoded at once; the library holds about 200 bytes for each (700 for an emoji)."""
 ROLES = {
@@ -52,7 +60,8 @@ class Tokenizer:
         self.settings = dict(settings)
         self._text, self._spec = text, spec
         self._tokens = token_names(spec)
-        self.vocab_size = len(self._tokens)
+        self._passing = _passing_ids(settings, len(self._tokens))
+        self.vocab_size = len(self._tokens) - self._passing
         added = [entry for entry in spec.get("added_tokens") or [] if is_control(entry)]
         self.special: dict[str, int] = {entry["content"]: entry["id"] for entry in added}
         hidden = frozenset(entry["id"] for entry in added if entry["special"])
@@ -63,6 +72,8 @@ class Tokenizer:
         self.pieces = Pieces(
             self._tokens, self._inner.decoder, frozenset(self.special.values()), hidden
         )
+        self.start: list[int] = starting_ids(spec.get("post_processor"))
+        """Ids that a model reads before a text, by what tokenizer.json puts around one."""
         self._set_roles()
 
     def __len__(self) -> int:
@@ -127,7 +138,11 @@ class Tokenizer:
     def _run(self, texts: Sequence[str]) -> list[list[int]]:
         with refusals(texts):
             encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        if not self._passing:
+            return [encoding.ids for encoding in encodings]
+        unknown, size = self.unk_id, self.vocab_size
+        assert unknown is not None, "checked when it was made"
+        return [[id if id < size else unknown for id in encoding.ids] for encoding in encodings]
 
     def _encode_windows(self, text: str) -> list[int]:
         """A long text piece by piece. The last words of a window saw its end instead of what
@@ -153,6 +168,8 @@ class Tokenizer:
         self.bos_id: int | None = found["bos"]
         self.unk_id: int | None = found["unk"]
         self.pad_id: int | None = found["pad"] if found["pad"] != found["eos"] else None
+        if self._passing and self.unk_id is None:
+            raise DataError(f"{PASSING}: needs an unknown token", where=SETTINGS_FILE)
 
     def _role(self, role: str, names: Sequence[str]) -> int | None:
         named = self.settings.get(f"{role}_token")
@@ -161,9 +178,18 @@ class Tokenizer:
         return next((self.special[name] for name in candidates if name in self.special), None)
 
 
+def _passing_ids(settings: Mapping[str, Any], tokens: int) -> int:
+    count = settings.get(PASSING, 0)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < tokens:
+        raise DataError(f"{PASSING}: expected 0 to {tokens - 1}, found {count!r:.60}")
+    return count
+
+
 def is_control(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of `added_tokens` steers a model, rather than being a piece of text."""
-    return bool(entry["special"]) or bool(MARKER.fullmatch(entry["content"]))
+    name = entry["content"]
+    marked = MARKER.fullmatch(name) and not _HTML.fullmatch(name)
+    return bool(entry["special"] or marked)
 
 
 def token_names(spec: Mapping[str, Any]) -> list[str]:
