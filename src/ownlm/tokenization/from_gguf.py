@@ -28,8 +28,8 @@ from ownlm.tokenization.spm import (
 from ownlm.tokenization.tokenizer import Tokenizer
 
 _KEY = "tokenizer.ggml."
-_ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator"}
-"""Our role -> its key, `tokenizer.ggml.X_token_id`, spelled as llama.cpp spells it."""
+_ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+"""Our role -> its key, `tokenizer.ggml.X_token_id`."""
 _BEGIN = ("llama-bpe", "llama3", "llama-v3")
 """Byte-level kinds that begin a text with a control token unless the file says otherwise."""
 
