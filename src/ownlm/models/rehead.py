@@ -65,9 +65,7 @@ def load_with_head(
     _refuse_half_a_body(new, where)
     place_on, kind = torch.device(device), dtype or stored_type(items, files, stored)
     broken = [
-        name
-        for item, names in found
-        for name in place(model, item, files, names, place_on, kind)
+        name for item, names in found for name in place(model, item, files, names, place_on, kind)
     ]
     report_nonfinite(broken, where, "warn")
     _fill(model, new, seed, place_on, kind)
