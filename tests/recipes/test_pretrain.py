@@ -287,7 +287,7 @@ def test_any_decoder_can_be_trained(family: str, tiny: Make) -> None:
 
 
 @pytest.mark.parametrize(("family", "tokenizer", "bias"), [
-    ("bert", "wordpiece", True), ("modernbert", "bpe", False),
+    ("bert", "wordpiece", True), ("roberta", "bpe", True), ("modernbert", "bpe", False),
     ("t5", "bpe", False), ("bart", "bpe", True), ("marian", "bpe", True),
     ("electra", "wordpiece", True), ("xlnet", "bpe", False),
 ])  # fmt: skip
@@ -303,5 +303,6 @@ def test_encoders_and_pairs_can_be_trained(
     assert result.finished and result.figures.get("bits_per_byte") is None
     model, values = load_any(result.folder / "model")
     assert model.family.name == family and values["pad_token_id"] is not None
+    assert "ownlm show" in str(result) and "ownlm chat" not in str(result)  # it does not write
     rows = [row for row in read_rows(result.folder / "log.jsonl") if "loss" in row]
     assert rows[0]["bpb"] is None and rows[-1]["loss"] < rows[0]["loss"]

@@ -24,6 +24,9 @@ from ownlm.evaluation.page import Html
 
 REPORT = "report.html"
 
+WRITING = ("auto", "causal", "middle")
+"""Objectives of models that continue a text."""
+
 Row = Mapping[str, Any]
 Facts = Mapping[str, Mapping[str, object]]
 """Titles of tables, and their rows by name."""
@@ -62,6 +65,8 @@ def write_report(run: Path, facts: Facts | None = None) -> Path:
 def next_commands(run: Path) -> list[str]:
     """Commands that make sense after a run, ready to be pasted."""
     folder = shlex.quote(str(run))
+    if read_recipe(run / "recipe.yaml").get("objective", {}).get("kind", "causal") not in WRITING:
+        return [f"ownlm show {folder}"]
     return [
         f"ownlm chat {folder}",
         f'ownlm generate {folder} "Once upon a time"',
