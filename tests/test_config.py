@@ -1,6 +1,7 @@
 """Configurations: strict, complete, and faults that name file, key and the nearest key."""
 
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 import pytest
@@ -88,6 +89,20 @@ def test_yaml_that_cannot_be_read(content: bytes, part: str, where: str, tmp_pat
     with pytest.raises(ConfigError, match=part) as caught:
         read_yaml(path)
     assert caught.value.where == f"{path}{where}"
+
+
+def test_yaml_on_and_off_are_words_and_switches(tmp_path: Path) -> None:
+    class Switches(Config):
+        compile: Literal["auto", "on", "off"] = "auto"
+        tied: bool = True
+        steps: int = 1
+        lr: float = 0.1
+
+    path = tmp_path / "run.yaml"
+    path.write_text("{compile: off, tied: no, steps: 10, lr: 2e-3}")
+    assert Switches.parse(read_yaml(path)) == Switches(compile="off", tied=False, steps=10, lr=2e-3)
+    path.write_text("{compile: on, tied: true}")
+    assert read_yaml(path) == {"compile": "on", "tied": True}
 
 
 def test_yaml_that_is_absent_or_empty(tmp_path: Path) -> None:

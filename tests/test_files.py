@@ -268,6 +268,20 @@ def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "not there")
 
 
+def test_a_place_that_takes_no_files_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(DiskError) as caught:
+            files.require_writable(place)
+        assert caught.value.next_command == "choose another place with --out"
+        assert "free" not in str(caught.value)
+    if Path("/proc/self").exists():
+        with pytest.raises(DiskError, match="/proc/run"):
+            files.require_writable(Path("/proc/run"))
+    files.require_writable(tmp_path / "new" / "run")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_sizes_for_people() -> None:
     assert [files.readable(n) for n in (0, 1023, 1536, 5 * 2**30)] == [
         "0 B",

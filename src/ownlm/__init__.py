@@ -15,6 +15,10 @@ __version__ = "0.1.0"
 __all__ = ["LM", "__version__", "load"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     # Lazy: `import ownlm` (and every `ownlm --help`) must not pay for torch.
     if name not in ("LM", "load"):

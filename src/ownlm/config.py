@@ -61,10 +61,20 @@ def own_refusal(error: pydantic.ValidationError) -> ConfigError | None:
     return next((found for found in raised if isinstance(found, ConfigError)), None)
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML with the booleans of version 1.2: `off` is a word (train.compile), not False."""
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if first in "tTfF" or not tag.endswith(":bool")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from disk; ConfigError names the line that cannot be read."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
     except FileNotFoundError:
         raise ConfigError("no such configuration file", where=str(path)) from None
     except UnicodeDecodeError as error:

@@ -212,11 +212,15 @@ def free_bytes(path: Path) -> int:
 
 def require_writable(folder: Path) -> None:
     """Create `folder` and prove that a file can be written there, before any work is done."""
-    with disk_errors(folder):
-        make_folder(folder)
-        probe = folder / f".write-test-{os.getpid()}"  # of its own: another may try just now
-        probe.write_bytes(b"")
-        probe.unlink()
+    try:
+        with disk_errors(folder):
+            make_folder(folder)
+            probe = folder / f".write-test-{os.getpid()}"  # its own: another may try just now
+            probe.write_bytes(b"")
+            probe.unlink()
+    except FileNotFoundError as error:  # a place that takes no files, such as /proc
+        what = "no file can be made here"
+        raise DiskError(what, where=str(folder), next_command=_ELSEWHERE) from error
 
 
 def readable(count: float) -> str:
@@ -232,10 +236,9 @@ def _exact(count: int) -> str:
     return f"{count:,} bytes ({readable(count)})"
 
 
-_DISK_TROUBLE = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
+_ELSEWHERE = "choose another place with --out"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_TROUBLE = _FULL | {
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,
@@ -262,11 +265,13 @@ def disk_errors(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) else _system_number(error)
         if number not in _DISK_TROUBLE:
             raise
+        full = number in _FULL
+        free = f" ({_exact(free_bytes(path))} free)" if full else ""
         raise DiskError(
-            f"cannot write: {os.strerror(number)} ({_exact(free_bytes(path))} free)",
+            f"cannot write: {os.strerror(number)}{free}",
             where=str(getattr(error, "filename", None) or path),
             kept="what was published before this write",
-            next_command="free some room or choose another place with --out, then --resume",
+            next_command="free some room, then --resume" if full else _ELSEWHERE,
         ) from error
 
 

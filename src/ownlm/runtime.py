@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ownlm.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
@@ -55,14 +57,33 @@ def _mark_huge(libc: ctypes.CDLL, size: int) -> bool:
 
 
 def pick_device(wanted: str = "") -> "torch.device":
-    """The device asked for, else CUDA, else Apple's GPU, else the CPU."""
+    """The device asked for, else CUDA, else Apple's GPU, else the CPU.
+
+    ConfigError, before any work is done, for one that this machine or this torch cannot use.
+    """
     import torch
 
     if wanted:
-        return torch.device(wanted)
+        return _usable(wanted)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _usable(wanted: str) -> "torch.device":
+    import torch
+
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0].partition(" device type at start of")[0]
+        raise ConfigError(
+            f"{wanted} cannot be used: {reason}",
+            where="device",
+            next_command="use cpu, or leave the device open",
+        ) from None
+    return device
 
 
 @functools.cache

@@ -1,11 +1,12 @@
 """`ownlm doctor`: the options of pretrain, a table or JSON, and 1 when a check fails."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from ownlm.cli.doctor import read_options
+from ownlm.cli.doctor import pretrain_words, read_options
 from ownlm.cli.main import main
 from ownlm.errors import ConfigError
 from ownlm.evaluation import doctor
@@ -54,6 +55,28 @@ def test_the_exit_code_and_the_table_follow_the_findings(
     out = capsys.readouterr().out
     assert said in out and "1e-07" in out and "[b]why[/b]" in out
     assert ("FAIL" in out) is (passed is False)
+
+
+def test_it_says_what_it_examined_and_how_the_run_begins(
+    text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = doctor.Check("c", lambda s, f: Finding("c", 0, 0, "difference", True, "very " * 40))
+    monkeypatch.setattr(doctor, "CHECKS", (check,))
+    assert main(["doctor", *words(text, "--reduce")]) == 0
+    shown = capsys.readouterr()
+    assert f"examining llama-mini on {text}, narrowed to two layers" in shown.err
+    assert shown.out.endswith(f"next:\n  ownlm pretrain {shlex.join(words(text))}\n")
+    assert all(line.startswith("  ") for line in shown.out.splitlines() if "very" in line)
+
+
+def test_the_next_command_can_be_typed() -> None:
+    run = read_options([]).run
+    data = ["--data", "FILE_OR_FOLDER"]
+    assert pretrain_words(run, ["--reduce", "--json"]) == ["llama-mini", *data]
+    assert pretrain_words(run, ["llama-mini", "--model.dim", "96"])[:2] == [
+        "llama-mini",
+        "--model.dim",
+    ]
 
 
 def test_options_are_those_of_pretrain(tmp_path: Path) -> None:

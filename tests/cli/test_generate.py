@@ -112,6 +112,7 @@ def test_chat_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert chat.command("/model other", state) == state
     shown = capsys.readouterr().out
     assert "/top-k" in shown
+    assert "temperature 0.8" in shown
     assert "nearest is /temperature" in shown
     assert chat.command("/settings", state) == state
     assert "top-k 7" in capsys.readouterr().out
@@ -126,6 +127,19 @@ def test_end_of_input_ends_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
     state = chat.converse(chat.State("", chat.ChatOptions(model="m")), lambda s: "!")
     assert state.text == "a!"
     assert state.replies == 1
+
+
+def test_bytes_that_are_no_text_end_no_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, b"a\xff".decode("utf-8", "surrogateescape"), "你好")
+    state = chat.converse(chat.State("", chat.ChatOptions(model="m")), lambda s: "!")
+    assert state.text == "a\ufffd!\n你好!"
+
+
+def test_a_prompt_that_is_no_text_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(folder), b"ab\xff".decode("utf-8", "surrogateescape")]) == 3
+    assert "prompt:2: not UTF-8 text" in capsys.readouterr().err
 
 
 def test_options_are_parsed_without_torch(repository: Path) -> None:

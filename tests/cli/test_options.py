@@ -19,6 +19,8 @@ class Part(Config):
     """Which light."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Two shares."""
+    share: float = 0.5
+    """Of one."""
     path: Annotated[str, tyro.conf.arg(aliases=["--data"])] = ""
     """Where."""
 
@@ -65,7 +67,9 @@ def test_what_is_typed_wins() -> None:
     [
         (["--part.stepz", "3"], ["unknown option --part.stepz", "nearest is --part.steps"]),
         (["--dta=3"], ["unknown option --dta", "nearest is --data"]),
-        (["--part.steps", "many"], ["--part.steps", "many"]),
+        (["--part.steps", "many"], ["--part.steps: 'many' is no whole number"]),
+        (["--part.betas", "0.5", "x"], ["--part.betas: cannot be read: '0.5', 'x'"]),
+        (["--part.share", "half"], ["--part.share: 'half' is no number"]),
         (["--part.steps", "0"], ["--part.steps", "greater than or equal to 1", "got 0"]),
         (["--part.kind", "mars"], ["--part.kind", "sun", "moon"]),
         (["--part.kind", "moon", "--part.steps", "101"], ["the moon allows 100 steps"]),
@@ -90,6 +94,21 @@ def test_missing_arguments_are_named() -> None:
 
     with pytest.raises(ConfigError, match=r"(?i)model"):
         parse(Needs, [], prog="ownlm probe")
+
+
+def test_missing_arguments_are_said_with_what_they_are_for() -> None:
+    @dataclass
+    class Needs:
+        model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+        """Model folder or run folder."""
+        data: str
+        """A text (required)."""
+
+    with pytest.raises(ConfigError) as caught:
+        parse(Needs, [], prog="ownlm probe")
+    first, second = caught.value.what.split("; ")
+    assert first == "MODEL is missing: Model folder or run folder."
+    assert second.startswith("--data is missing: A text")
 
 
 def test_help_shows_documentation_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:

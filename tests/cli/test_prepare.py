@@ -26,7 +26,7 @@ def test_text_becomes_shards(text: Path, tmp_path: Path, capsys: Capture) -> Non
     shown = capsys.readouterr().out
     data = open_prepared(out, verify=True)
     assert data.train.text_bytes == len(text.read_bytes()) * 8 // 10
-    assert f"1 documents, {data.train.tokens:,} tokens to train on" in shown
+    assert f"1 document, {data.train.tokens:,} tokens to train on" in shown
     assert f"ownlm pretrain llama-mini --data {out}" in shown
 
 
@@ -116,6 +116,29 @@ def test_a_tokenizer_is_shown(text: Path, tmp_path: Path, capsys: Capture) -> No
     assert main(["tokenizer", "show", folder, "--texts", str(text), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["languages"]["text.txt"]["bytes_per_token"] == 1.0
+
+
+def test_bytes_and_folders_are_shown_as_they_are_typed(
+    text: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = str(tmp_path / "my tokenizer")
+    assert main(["tokenizer", "train", str(text), "--out", folder, "--kind", "byte"]) == 0
+    assert f"--tokenizer.path '{folder}'" in capsys.readouterr().out
+    assert main(["tokenizer", "show", folder, "世\\\n"]) == 0
+    shown = [line.split()[1] for line in capsys.readouterr().out.splitlines()[-5:]]
+    assert shown == [r"'\xe4'", r"'\xb8'", r"'\x96'", r"'\\'", r"'\n'"]
+
+
+@pytest.mark.parametrize("used", ["config.json", "manifest.json", "../manifest.json"])
+def test_a_tokenizer_that_is_in_use_is_not_replaced(
+    used: str, text: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "model" / "tokenizer"
+    folder.mkdir(parents=True)
+    (folder / used).write_text("{}")
+    assert main(["tokenizer", "train", str(text), "--out", str(folder), "--kind", "byte"]) == 2
+    assert "will not be replaced" in capsys.readouterr().err
+    assert not (folder / "tokenizer.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ def test_a_corpus_without_text_is_refused(write, contents):
     with pytest.raises(DataError, match="no text") as caught:
         Corpus(str(path.parent), DataConfig()).scan()
     assert caught.value.exit_code == 3
+    assert caught.value.where == str(path.parent)
+    with pytest.raises(DataError, match="no text") as caught:
+        Corpus(str(path), DataConfig()).scan()
+    assert caught.value.where == str(path)  # the file that was named, not the folder it is in
 
 
 def test_nothing_bad_passes_unless_it_is_asked_for(write):

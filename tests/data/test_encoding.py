@@ -36,8 +36,13 @@ def test_wide_text_is_named_with_the_command_that_converts_it(write, name, codec
 def test_latin_1_is_named_at_its_first_wrong_byte(write):
     text = "Le café est agréable à Noël, où l'été fut bref.\n" * 5
     message = refusal(write("a.txt", text.encode("latin-1")))
-    assert "a.txt:6: not UTF-8 (byte 0xE9)" in message
+    assert "a.txt:6: not UTF-8 (byte 0xE9 at offset 6), hard to tell, perhaps" in message
     assert "iconv -f" in message
+
+
+def test_an_encoding_that_is_certain_is_named_so(write):
+    text = "却说天下大势，分久必合，合久必分。" * 20
+    assert "looks like GB18030; convert" in refusal(write("a.txt", text.encode("gb18030")))
 
 
 def test_without_chardet_the_likeliest_encoding_is_still_named(write, monkeypatch):
@@ -51,7 +56,7 @@ def test_without_chardet_the_likeliest_encoding_is_still_named(write, monkeypatc
 def test_the_offset_is_right_beyond_the_first_chunk(write, mebibytes):
     good = ("ä" * 511 + "\n") * 1025 * mebibytes  # lines of 1,023 bytes: chunks end inside an ä
     message = refusal(write("a.txt", good.encode() + b"abc \xff def"))
-    assert f"a.txt:{len(good.encode()) + 4}: not UTF-8 (byte 0xFF)" in message
+    assert f"a.txt:{len(good.encode()) + 4}: not UTF-8 (byte 0xFF at" in message
 
 
 def test_the_offset_counts_the_byte_order_mark(write):

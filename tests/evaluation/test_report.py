@@ -78,6 +78,18 @@ def test_it_holds_numbers_plots_samples_configuration_and_commands(tmp_path: Pat
     assert content.count("<img ") == 5 and content.index("step 90") < content.index("step 50")
 
 
+@pytest.mark.usefixtures("quick")
+def test_the_finished_model_goes_before_the_evaluations_during_training(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run")
+    assert "best of the run" in write_report(run).read_text(encoding="utf-8")
+    (run / "evaluation.json").write_text('{"loss": 1.625, "bits_per_byte": null, "step": 90}')
+    content = write_report(run).read_text(encoding="utf-8")
+    assert "1.6250" in content and "5.08" in content and "over all of the text" in content
+    assert "1.5000" not in content and "0.7500" not in content
+    (run / "evaluation.json").write_text('{"loss": ')
+    assert "1.5000" in write_report(run).read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots are drawn in other tests."""

@@ -152,6 +152,11 @@ def test_a_tokenizer_that_is_too_large_is_refused(tiny: LM, folder: Path) -> Non
         LM(type("Small", (), {"vocab": 9})(), tiny.tokenizer)
 
 
+def test_it_says_what_it_is(folder: Path) -> None:
+    shown = repr(load(folder, "cpu"))
+    assert shown.startswith("LM(") and "parameters" in shown and str(folder) in shown
+
+
 def test_types_and_devices(folder: Path) -> None:
     assert load(folder, device="cpu", dtype="bf16").model.dtype == torch.bfloat16
     assert load(folder, dtype=torch.float16).model.dtype == torch.float16

@@ -8,6 +8,7 @@ import pytest
 
 from ownlm.data.config import DataConfig
 from ownlm.data.prepare import prepare
+from ownlm.errors import DataError
 from ownlm.evaluation.doctor import examine
 from ownlm.models.config import ModelConfig
 from ownlm.recipes.config import RunConfig
@@ -56,6 +57,13 @@ def test_prepared_data_is_used_as_it_is(text: Path, tmp_path: Path) -> None:
 def test_without_data_the_built_in_text_stands_in(tmp_path: Path) -> None:
     found = subject(small(""), tmp_path)
     assert found.stream.text_bytes > 500_000
+
+
+def test_a_text_too_short_for_the_run_is_refused_as_by_the_run(text: Path, tmp_path: Path) -> None:
+    config = small(text).with_values({"model": {"context": 4096}})
+    for reduce in (False, True):
+        with pytest.raises(DataError, match="one window of context 4096 needs 4,097"):
+            subject(config, tmp_path / str(reduce), reduce=reduce)
 
 
 def test_a_lossy_tokenizer_is_known_as_such(text: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def test_the_table_lists_every_recipe_with_its_purpose() -> None:
     for line, (name, make) in zip(table().splitlines(), RECIPES.items(), strict=True):
         assert line.startswith(name)
         assert line.endswith(str(make.__doc__).splitlines()[0])
+        assert line.endswith("."), "half a sentence in the table of every help"
 
 
 def test_char_tiny_is_nanogpts_cpu_run_at_a_higher_rate() -> None:

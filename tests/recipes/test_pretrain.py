@@ -5,8 +5,10 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import ownlm
@@ -25,6 +27,8 @@ from ownlm.tokenization.config import TokenizerConfig
 from ownlm.training.digest import run_digest
 
 Make = Callable[..., RunConfig]
+
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="it can run here")
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +123,23 @@ def test_a_finished_run_is_left_as_it_is(tiny: Make, text: Path) -> None:
     assert second.figures == first.figures
     changed = {name for name in before.keys() | after if before.get(name) != after.get(name)}
     assert {name for name in changed if not name.startswith("tensorboard")} <= {"report.html"}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"train": {"batch": 4, "micro_batch": 3}}, "does not divide"),
+        ({"device": "abacus"}, "abacus cannot be used"),
+        pytest.param({"device": "cuda"}, "cuda cannot be used", marks=without_cuda),
+    ],
+)
+def test_what_cannot_run_is_refused_before_any_text_is_read(
+    tiny: Make, values: dict[str, Any], said: str
+) -> None:
+    config = tiny().with_values(values)
+    with pytest.raises(ConfigError, match=said):
+        pretrain(config)
+    assert not config.folder.exists()
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tiny: Make) -> None:

@@ -81,6 +81,7 @@ def test_scalars_are_written_and_those_of_a_lost_future_hidden(
             board.write(
                 {"step": step, "loss": step + start / 10, "loss_hex": "0x1p+0", "bpb": None}
             )
+            board.write({"step": step, "sampled": True})
         board.close()
     found = EventAccumulator(str(tmp_path)).Reload()
     assert found.Tags()["scalars"] == ["loss"]

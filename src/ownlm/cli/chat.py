@@ -102,6 +102,9 @@ def _set(name: str, value: str, state: State) -> State:
         guess = nearest(name, [*settings, "help", "reset", "settings", "quit"])
         print(f"unknown command /{name}" + (f", nearest is /{guess}" if guess else ""))
         return state
+    if not value.strip():
+        print(f"{name} {getattr(state.options, name.replace('-', '_'))}")
+        return state
     try:
         options = state.options.with_values({name.replace("-", "_"): value.strip()}, f"/{name}")
     except ConfigError as error:
@@ -112,7 +115,8 @@ def _set(name: str, value: str, state: State) -> State:
 
 def _read() -> str | None:
     try:
-        return input("> ")
+        typed = input("> ").encode("utf-8", "surrogateescape")
+        return typed.decode("utf-8", "replace")  # a byte that is no UTF-8 ends no conversation
     except EOFError:
         print()
         return None

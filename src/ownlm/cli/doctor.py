@@ -1,6 +1,7 @@
 """`ownlm doctor RECIPE`: prove on a run's own configuration what a long run relies on."""
 
 import json
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ def run(args: list[str]) -> int:
     from ownlm.recipes.doctor import subject
 
     with tempfile.TemporaryDirectory(prefix="ownlm-doctor-") as folder:
+        if not options.json:
+            say(examined(options))
         patient = subject(options.run, Path(folder), reduce=options.reduce)
         tell = None if options.json else lambda name: say(f"  {name} ...")
         findings = list(timed(examine(patient, tell)))
@@ -61,7 +64,7 @@ def run(args: list[str]) -> int:
         rows = [finding.as_dict() | {"seconds": seconds} for finding, seconds in findings]
         print(json.dumps({"passed": not failed, "checks": rows}, ensure_ascii=False))
     else:
-        _show(findings)
+        _show(findings, f"ownlm pretrain {shlex.join(pretrain_words(options.run, args))}")
     return 1 if failed else 0
 
 
@@ -77,7 +80,21 @@ def read_options(args: list[str]) -> Options:
     return parse(Options, rest, prog=f"{PROG} {start.recipe}", default=Options(start))
 
 
-def _show(findings: list[tuple["Finding", float]]) -> None:
+def examined(options: Options) -> str:
+    """What is looked at, in a line."""
+    text = options.run.data.path or "the built-in text"
+    narrow = ", narrowed to two layers" if options.reduce else ""
+    return f"examining {options.run.recipe} on {text}{narrow}"
+
+
+def pretrain_words(config: RunConfig, args: list[str]) -> list[str]:
+    """The words after `ownlm pretrain` that begin the run that was examined."""
+    named = args if args and not args[0].startswith("-") else [config.recipe, *args]
+    data = [] if config.data.path else ["--data", "FILE_OR_FOLDER"]
+    return [word for word in named if word not in ("--reduce", "--json")] + data
+
+
+def _show(findings: list[tuple["Finding", float]], command: str) -> None:
     from rich.console import Console
 
     Console(highlight=False).print(_table(findings))
@@ -85,10 +102,12 @@ def _show(findings: list[tuple["Finding", float]]) -> None:
     if failed:
         print(f"{failed} of {len(findings)} checks failed: a run would not do what it says.")
     else:
-        print("All checks passed. Next: ownlm pretrain, with the same options.")
+        print(f"All checks passed.\n\nnext:\n  {command}")
 
 
 def _table(findings: list[tuple["Finding", float]]) -> "Table":
+    from rich.console import Group
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -99,7 +118,7 @@ def _table(findings: list[tuple["Finding", float]]) -> "Table":
         mark, style = MARKS[finding.passed]
         below = ": ".join(text for text in (finding.unit, finding.detail) if text)
         grid.add_row(
-            Text.assemble((finding.name, "bold"), (f"\n  {below}", "dim")),
+            Group(Text(finding.name, "bold"), Padding(Text(below, "dim"), (0, 0, 0, 2))),
             _number(finding.measured),
             _number(finding.allowed),
             Text(mark, style),

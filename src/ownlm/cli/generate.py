@@ -42,7 +42,7 @@ class GenerateOptions(SamplingConfig):
 def run(args: list[str]) -> int:
     """The command; returns the exit code."""
     options = parse(GenerateOptions, args, prog="ownlm generate", description=__doc__)
-    prompt = _read_prompt() if options.prompt == "-" else options.prompt
+    prompt = _read_prompt() if options.prompt == "-" else _require_text(options.prompt)
     from ownlm.inference.language_model import load
 
     lm = load(options.model, options.device or None, options.dtype or None)
@@ -72,6 +72,14 @@ def _read_prompt() -> str:
         return sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 text: {error.reason}", where=f"stdin:{error.start}") from None
+
+
+def _require_text(prompt: str) -> str:
+    try:
+        prompt.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError("not UTF-8 text", where=f"prompt:{error.start}") from None
+    return prompt
 
 
 def _print_json(options: GenerateOptions, prompt: str, text: str) -> None:

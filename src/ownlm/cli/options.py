@@ -99,7 +99,24 @@ def _unboxed(text: str) -> str:
         if set(inner) <= {"─"}:
             break
         words.append(inner)
-    return " ".join(words)
+    return _plain(" ".join(words))
+
+
+_PLAIN = {
+    r"Error parsing (\S+): invalid literal for int\(\).*: (.*)": r"\1: \2 is no whole number",
+    r"Error parsing (\S+): could not convert string to float: (.*)": r"\1: \2 is no number",
+    r"Error parsing (\S+): Could not parse arguments \[(.*)\].*": r"\1: cannot be read: \2",
+}
+_WANTED = re.compile(r"(--[\w.-]+|[A-Z]+)(?: [A-Z]+\b)? (.*?) \(required\)")
+
+
+def _plain(text: str) -> str:
+    """tyro's sentences in words for people who do not program in Python."""
+    if text.startswith("Missing from ") and (wanted := _WANTED.findall(text)):
+        return "; ".join(f"{name} is missing: {purpose}" for name, purpose in wanted)
+    for pattern, plain in _PLAIN.items():
+        text = re.sub(pattern, plain, text)
+    return text
 
 
 def _unknown(words: list[str], known: list[str], prog: str) -> ConfigError:

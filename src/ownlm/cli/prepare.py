@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import tyro
 
 from ownlm.cli.options import parse
 from ownlm.data.config import DataConfig
+from ownlm.data.report import counted
 from ownlm.data.sources import shown
 from ownlm.errors import ConfigError
 from ownlm.tokenization.config import TokenizerConfig
@@ -47,7 +49,7 @@ def run(args: list[str]) -> int:
     if not options.out:
         raise ConfigError(
             "where to? Name a folder with --out",
-            next_command=f"ownlm prepare {options.path} --out DATA",
+            next_command=f"ownlm prepare {shlex.quote(options.path)} --out DATA",
         )
     from ownlm.data.prepare import prepare
     from ownlm.recipes.material import summary
@@ -63,7 +65,7 @@ def run(args: list[str]) -> int:
 
     print(f"{shown(options.out)}: {summary(data)}\n")
     Console(highlight=False).print(_table(data))
-    print(f"\nnext:\n  ownlm pretrain llama-mini --data {shown(options.out)}")
+    print(f"\nnext:\n  ownlm pretrain llama-mini --data {shlex.quote(shown(options.out))}")
     return 0
 
 
@@ -103,7 +105,8 @@ def _found(report: dict[str, Any]) -> dict[str, list[str]]:
         ],
         "text": [f"{report['bytes']:,} bytes of UTF-8"],
         "files": [
-            f"{kind['files']:,} {name}: {kind['documents']:,} documents, {kind['bytes']:,} bytes"
+            f"{kind['files']:,} {name}: {counted(kind['documents'], 'document')}, "
+            f"{counted(kind['bytes'], 'byte')}"
             for name, kind in report["kinds"].items()
         ],
         "languages": [
@@ -140,5 +143,5 @@ def _made(data: "PreparedData") -> dict[str, list[str]]:
 
 def _size(stream: "TokenStream") -> str:
     ratio = stream.text_bytes / max(1, stream.tokens)
-    documents = len(stream.starts)
-    return f"{stream.tokens:,} tokens of {documents:,} documents, {ratio:.2f} bytes a token"
+    tokens, documents = counted(stream.tokens, "token"), counted(len(stream.starts), "document")
+    return f"{tokens} of {documents}, {ratio:.2f} bytes a token"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,6 +75,7 @@ def train(args: list[str]) -> int:
     from ownlm.recipes.vocabulary import learn_vocabulary
 
     config = options.data.with_values({"path": options.path})
+    _require_no_model(Path(options.out))
     with shown_stages() as tell:
         tokenizer, report = learn_vocabulary(config, options.tokenizer, tell)
     tokenizer.save(Path(options.out))
@@ -81,7 +83,8 @@ def train(args: list[str]) -> int:
         print(json.dumps(report.as_dict(), ensure_ascii=False))
         return 0
     _print(report)
-    print(f"\nnext:\n  ownlm prepare {options.path} --out DATA --tokenizer.path {options.out}")
+    path, out = shlex.quote(options.path), shlex.quote(options.out)
+    print(f"\nnext:\n  ownlm prepare {path} --out DATA --tokenizer.path {out}")
     return 0
 
 
@@ -100,8 +103,24 @@ def show(args: list[str]) -> int:
         return 0
     _print(found)
     for id, token in tokens:
-        print(f"{id:>8}  {token!r}")
+        print(f"{id:>8}  {_quoted(token)}")
     return 0
+
+
+def _require_no_model(folder: Path) -> None:
+    """ConfigError for a folder whose model or shards were made with the tokenizer in it."""
+    used = [name for name in ("config.json", "manifest.json") if (folder / name).exists()]
+    if used or (folder.parent / "manifest.json").exists():
+        raise ConfigError(
+            "holds a tokenizer that a model or shards depend on; it will not be replaced",
+            where=str(folder),
+            next_command="name a new folder with --out",
+        )
+
+
+def _quoted(token: str) -> str:
+    """In quotes, one token a line; bytes that are no character come as \\xe4 already."""
+    return repr(token).replace("\\\\x", "\\x")
 
 
 def _spelled_out(args: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from ownlm.data.faults import Bad, Fault
 from ownlm.data.hub import find_dataset, looks_like_dataset
 from ownlm.data.readers import READERS
 from ownlm.data.report import CorpusReport, Kind, identify_languages
-from ownlm.data.sources import ROW_KINDS, TEXT_KINDS, Found, Source, discover
+from ownlm.data.sources import ROW_KINDS, TEXT_KINDS, Found, Source, discover, shown
 from ownlm.errors import DataError
 
 _FAULTS_SHOWN, _FAULTS_COUNTED = 20, 1000  # before a corpus that must be sound is given up
@@ -60,7 +60,7 @@ class Corpus:
             done += source.size
             if self.config.bad == "fail" and len(report.skipped) >= _FAULTS_SHOWN:
                 break
-        _judge(report, self._found.base, self.config)
+        _judge(report, self._found.base, shown(self.path), self.config)
         report.languages = identify_languages([text for _, text in sorted(report.sample)])
         self._report = report
         return report
@@ -179,9 +179,8 @@ def _find(path: str, config: DataConfig) -> Found:
     return found
 
 
-def _judge(report: CorpusReport, base: str, config: DataConfig) -> None:
+def _judge(report: CorpusReport, base: str, place: str, config: DataConfig) -> None:
     """Refuse a corpus with faults (or with too many, when they are skipped), and an empty one."""
-    place = base or "corpus"
     faults = list(report.skipped.values())
     if report.bad and config.bad == "fail":
         where = base + faults[0][1].where

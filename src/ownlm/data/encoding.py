@@ -2,6 +2,10 @@
 
 from ownlm.data.faults import Bad
 
+_SURE = 0.2
+"""Of chardet's confidence: 0.3 to 0.6 for Chinese, Japanese, Russian, Greek; 0.1 where nothing
+but some accents in western text tell one encoding from another."""
+
 BOM = b"\xef\xbb\xbf"
 
 MAGIC = {
@@ -47,7 +51,8 @@ def explain(around: bytes, wrong: int, offset: int) -> Bad:
         return Bad(
             "not-text", f"binary data (byte 0x{wrong:02X}, control characters around)", offset
         )
-    return Bad("encoding", f"not UTF-8 (byte 0x{wrong:02X}), {_guess(around)}", offset)
+    found = f"not UTF-8 (byte 0x{wrong:02X} at offset {offset:,})"
+    return Bad("encoding", f"{found}, {_guess(around)}", offset)
 
 
 def _wide_encoding(head: bytes) -> str:
@@ -73,9 +78,13 @@ def _guess(around: bytes) -> str:
         import chardet
     except ImportError:
         return "often Latin-1; to have it named: pip install 'ownlm[data]'"
-    name = chardet.detect(around).get("encoding")
-    return f"looks like {name}; {_convert(name)}" if name else "of an unknown encoding"
+    found = chardet.detect(around)
+    name = found.get("encoding")
+    if not name:
+        return "of an unknown encoding"
+    likely = "looks like" if found["confidence"] > _SURE else "hard to tell, perhaps"
+    return f"{likely} {name}; {_convert(name)}"
 
 
 def _convert(name: str) -> str:
-    return f"convert it: iconv -f {name} -t UTF-8"
+    return f"convert it: iconv -f {name} -t UTF-8 FILE > NEW_FILE"

@@ -147,6 +147,11 @@ class CorpusReport:
             self.skipped[key] = (before + count, first)
 
 
+def counted(number: int, noun: str) -> str:
+    """1 -> '1 document', 1200 -> '1,200 documents'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def identify_languages(texts: list[str]) -> dict[str, float]:
     """Shares of languages among `texts`, largest first, by py3langid (extra `data`)."""
     try:

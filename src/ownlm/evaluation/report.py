@@ -1,7 +1,8 @@
 """report.html of a run: what happened, in one file that needs nothing else and runs nothing.
 
-Made from what the run folder holds (recipe.yaml, log.jsonl, samples.md, model/), so it can be
-made again at any time. Everything that came from outside, samples above all, is shown as text.
+Made from what the run folder holds (recipe.yaml, log.jsonl, evaluation.json, samples.md,
+model/), so it can be made again at any time. Everything that came from outside, samples above
+all, is shown as text.
 """
 
 import json
@@ -23,6 +24,7 @@ from ownlm.evaluation import curves, page
 from ownlm.evaluation.page import Html
 
 REPORT = "report.html"
+EVALUATION = "evaluation.json"
 
 WRITING = ("auto", "causal", "middle")
 """Objectives of models that continue a text."""
@@ -50,7 +52,7 @@ def write_report(run: Path, facts: Facts | None = None) -> Path:
     parts = [
         page.heading(f"Run {run.resolve().name}", _subtitle(recipe, rows)),
         page.numbers(_headline(run, rows)),
-        page.quiet("Losses in nats per token; figures of validation are the best of the run."),
+        page.quiet(f"Losses in nats per token. {_validated(run)}"),
         page.section("Training", *_plots(rows)),
         *_samples(run / "samples.md"),
         *_facts(facts or {}),
@@ -111,12 +113,7 @@ def _subtitle(recipe: Row, rows: Sequence[Row]) -> str:
 
 def _headline(run: Path, rows: Sequence[Row]) -> dict[str, str]:
     """The figures that a reader looks for first; those that are not known are left out."""
-    found: dict[str, str] = {}
-    for title, key in (("validation loss", "validation_loss"), ("bits per byte", "validation_bpb")):
-        if values := curves.series(rows, key).values:
-            found[title] = f"{min(values):.4f}"
-            if key == "validation_loss":
-                found["perplexity"] = f"{math.exp(min(min(values), 700.0)):.2f}"
+    found = _final(run) or _best(rows)
     if values := curves.series(rows, "loss").values:
         found["training loss"] = f"{values[-1]:.4f}"
     if (count := stored_parameters(run / "model")) is not None:
@@ -126,6 +123,38 @@ def _headline(run: Path, rows: Sequence[Row]) -> dict[str, str]:
     if values := curves.series(rows, "tokens_per_second").values:
         found["tokens / second"] = f"{statistics.median(values):,.0f}"
     return found
+
+
+def _final(run: Path) -> dict[str, str]:
+    """Of the finished model over all of the validation text, as the command line says it."""
+    try:
+        figures = json.loads((run / EVALUATION).read_text(encoding="utf-8"))
+        loss, bits = float(figures["loss"]), figures.get("bits_per_byte")
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return _validation(loss, None if bits is None else float(bits))
+
+
+def _best(rows: Sequence[Row]) -> dict[str, str]:
+    """The lowest of the evaluations during training, which read a part of the text."""
+    losses = curves.series(rows, "validation_loss").values
+    bits = curves.series(rows, "validation_bpb").values
+    return _validation(min(losses), min(bits) if bits else None) if losses else {}
+
+
+def _validation(loss: float, bits: float | None) -> dict[str, str]:
+    found = {"validation loss": f"{loss:.4f}", "perplexity": f"{math.exp(min(loss, 700.0)):.2f}"}
+    return found if bits is None else found | {"bits per byte": f"{bits:.4f}"}
+
+
+def _validated(run: Path) -> str:
+    """What the figures of validation were measured on."""
+    if _final(run):
+        return (
+            "Figures of validation: the finished model, over all of the text kept apart; "
+            "the curves: windows spread over it, always the same."
+        )
+    return "Figures of validation are the best of the run."
 
 
 def _short(number: float) -> str:

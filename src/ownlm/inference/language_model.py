@@ -45,6 +45,11 @@ class LM:
         """The model as one that predicts the next token; None for encoders and classifiers,
         which continue no text."""
 
+    def __repr__(self) -> str:
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        place = f", {self.folder}" if self.folder else ""
+        return f"LM({self.model.family.name}, {count:,} parameters, {self.tokenizer!r}{place})"
+
     def generate(
         self,
         prompt: str,
@@ -142,7 +147,7 @@ def load(
     CheckpointError or DataError (ValueErrors) that name the file and the fix.
     """
     folder = find_model(Path(path))
-    place = _device(device)
+    place = pick_device(str(device or ""))
     kind = _dtype(dtype)
     if kind is None and place.type == "cpu":
         kind = torch.float32
@@ -186,19 +191,6 @@ def find_model(path: Path) -> Path:
 def _step(checkpoint: Path) -> int:
     found = _STEP.search(checkpoint.name)
     return int(found.group(1)) if found else -1
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    try:
-        place = pick_device(str(device or ""))
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"{device} cannot be used: {str(error).splitlines()[0]}",
-            where="device",
-            next_command="use cpu, or leave the device open",
-        ) from None
-    return place
 
 
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ownlm import files, runtime
 from ownlm.data.corpus import Corpus
+from ownlm.data.loader import Windows
 from ownlm.data.prepare import prepare
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
 from ownlm.evaluation.doctor import Subject
@@ -35,6 +36,9 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     config = with_objective(config)
     data, texts = material(config, folder)
     tokenizer = load_tokenizer(data.tokenizer_folder)
+    if data.train.text_bytes + data.validation.text_bytes < SAMPLE_BYTES:  # all of the text
+        window = objective_of(config, tokenizer).window(config.model.context)
+        Windows(data.train, window, config.train.seed)
     if reduce:
         config = config.with_values({"model": reduced(config.model)})
     steps = config.train.steps or 1

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ownlm import files
 from ownlm.config import read_yaml
 from ownlm.data.prepare import prepare
+from ownlm.data.report import counted
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
 from ownlm.errors import ConfigError, DataError
 from ownlm.log import say
@@ -77,7 +78,8 @@ def _prepared(config: RunConfig, out: Path) -> PreparedData:
 def summary(data: PreparedData) -> str:
     """Documents and tokens, in a line."""
     return (
-        f"{data.report['documents']:,} documents, {data.train.tokens:,} tokens to train on, "
+        f"{counted(data.report['documents'], 'document')}, "
+        f"{counted(data.train.tokens, 'token')} to train on, "
         f"{data.validation.tokens:,} to validate, {data.manifest['vocab_size']:,} token ids"
     )
 

@@ -24,7 +24,7 @@ from ownlm.data.loader import Loader
 from ownlm.data.shards import PreparedData
 from ownlm.errors import ConfigError
 from ownlm.evaluation.likelihood import Validation, likelihood
-from ownlm.evaluation.report import next_commands, write_report
+from ownlm.evaluation.report import EVALUATION, REPORT, next_commands, write_report
 from ownlm.log import say, warn
 from ownlm.models.load import load_any, save_model, set_tokens
 from ownlm.objectives.make import FOR
@@ -38,10 +38,9 @@ from ownlm.recipes.samples import Sampler
 from ownlm.recipes.task import fresh_model, objective_of, wanted, with_objective
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import Choices
+from ownlm.training.feed import micro_batches
 from ownlm.training.run import Resume, RunFolder, open_run
 from ownlm.training.trainer import Result, Trainer
-
-EVALUATION = "evaluation.json"
 
 LEAST_WINDOWS = 64
 """Of validation text that an evaluation during training reads, where there are so many."""
@@ -72,8 +71,8 @@ class RunResult:
         if not self.finished:
             return f"{self.folder}: stopped and saved at step {self.step}"
         lines = [f"{self.folder}: finished at step {self.step}{self._measured()}", "", "next:"]
-        commands = [*next_commands(self.folder), f"open {self.folder / 'report.html'}"]
-        return "\n".join([*lines, *(f"  {command}" for command in commands)])
+        lines += [f"  {command}" for command in next_commands(self.folder)]
+        return "\n".join([*lines, "", f"to look at in a browser: {self.folder / REPORT}"])
 
     def _measured(self) -> str:
         if not self.figures:
@@ -94,6 +93,7 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
     an OwnlmError for whatever the user can mend, with what is safe on disk.
     """
     require_readable_name(config.folder)
+    micro_batches(config.train.batch, config.train.micro_batch)  # refused before text is read
     config = with_objective(config)
     device = runtime.pick_device(config.device)
     with (

@@ -32,7 +32,7 @@ class Feed:
     def __init__(self, loader: Loader, batch: int, micro_batch: int) -> None:
         """`micro_batch` sequences at a time, 0: the whole batch. ConfigError when it has a rest."""
         self.loader = loader
-        self.of = batch // _divisor(batch, micro_batch or batch)
+        self.of = micro_batches(batch, micro_batch)
         self.tokens = 0
         """Tokens read since the run began."""
         self.digest = ""
@@ -57,11 +57,12 @@ class Feed:
         return [int(number) for samples in self.look(step) for number in samples.sample_ids]
 
 
-def _divisor(batch: int, micro_batch: int) -> int:
-    if batch % micro_batch:
+def micro_batches(batch: int, micro_batch: int) -> int:
+    """How many make up a batch, 1 for a size of 0. ConfigError where there is a rest."""
+    if micro_batch and batch % micro_batch:
         legal = [str(n) for n in range(1, batch + 1) if batch % n == 0]
         raise ConfigError(
             f"train.micro_batch {micro_batch} does not divide train.batch {batch}",
             next_command=f"--train.micro-batch with one of {', '.join(legal)}",
         )
-    return micro_batch
+    return batch // (micro_batch or batch)

@@ -55,7 +55,7 @@ class Board:
 
             self._writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
         for name, value in row.items():
-            if name != "step" and isinstance(value, int | float):
+            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
                 self._writer.add_scalar(name, value, row["step"])
 
     def _try(self, action: Callable[[], None]) -> None:

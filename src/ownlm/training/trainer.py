@@ -138,6 +138,11 @@ class Trainer:
         self.saved_step = start.step
         if start.step < self.config.steps:
             say(f"{self.run.path}: going on from step {start.step}")
+        else:
+            say(
+                f"{self.run.path}: finished before, at step {start.step}; "
+                "a larger --train.steps and --allow-change train on"
+            )
         return start.step
 
     def settle(self) -> None:
