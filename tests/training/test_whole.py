@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from ownlm.data.config import DataConfig
 from ownlm.data.loader import Examples, Loader
@@ -67,13 +68,14 @@ def test_stopped_and_gone_on_it_is_the_run_that_was_not_stopped(
     assert config["model_type"] == family and not model.training
 
 
-def test_packed_documents_are_parted_and_the_rest_is_learned(data: PreparedData) -> None:
+def test_packed_documents_are_parted_where_one_ends_and_all_of_them_is_learned(
+    data: PreparedData,
+) -> None:
     with Loader(data.train, CONTEXT, 32, seed=3, documents=True) as loader:
         examples = loader.batch(0)
         batch = Causal().collate(examples, np.random.default_rng(0))
-    ignored = batch["targets"] == IGNORE
-    assert 0 < int(ignored.sum()) < 32
-    # What is not learned is exactly what follows the end of a document.
+    assert (batch["targets"] != IGNORE).all()
     eos = int(data.train.gather(data.train.starts[1:2] - 1, 1)[0, 0])
-    assert (batch["inputs"][ignored] == eos).all()
-    assert (batch["inputs"] == eos).sum() == ignored.sum()
+    opens = batch["mask"][:, 1:] != batch["mask"][:, :-1]
+    assert 0 < int(opens.sum()) < 32
+    assert torch.equal(opens, batch["inputs"][:, 1:] == eos)
