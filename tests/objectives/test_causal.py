@@ -112,6 +112,7 @@ def test_segments_pass_their_memory_on() -> None:
         family="transformer-xl", layers=1, dim=32, heads=4, context=64, memory=64, vocab=50
     )
     model = build_model(config, seed=1).eval()
+    torch.manual_seed(1)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     tokens = np.random.default_rng(0).integers(0, 50, (2, 65))
