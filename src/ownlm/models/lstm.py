@@ -31,8 +31,8 @@ SIZES = {
 
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
-    """config.json of a new LSTM; heads mean nothing here."""
-    refuse(c, "head_dim", "window", "experts", "act", "pattern")
+    """config.json of a new LSTM; heads and activations of a recipe mean nothing here."""
+    refuse(c, "head_dim", "window", "experts", "pattern")
     return {
         "vocab_size": c.vocab,
         "n_positions": c.context,

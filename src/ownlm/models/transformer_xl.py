@@ -14,7 +14,7 @@ from typing import Any
 from ownlm.models.config import ModelConfig
 from ownlm.models.decoders import decoder, decoder_heads
 from ownlm.models.family import Architecture, Family, Names, Paper, Row, both, refuse
-from ownlm.models.hf_config import Reader
+from ownlm.models.hf_config import ACTIVATION_NAMES, Reader
 from ownlm.nn.config import EmbedConfig, HeadConfig, InitConfig, LayerKind, StackConfig
 
 
@@ -33,7 +33,7 @@ SIZES = {
 
 def to_hf(c: ModelConfig) -> dict[str, Any]:
     """config.json of a new Transformer-XL; `memory` 0 is the context's length."""
-    refuse(c, "kv_heads", "window", "experts", "act", "pattern")
+    refuse(c, "kv_heads", "window", "experts", "pattern")
     return {
         "vocab_size": c.vocab,
         "cutoffs": [],
@@ -57,6 +57,7 @@ def to_hf(c: ModelConfig) -> dict[str, Any]:
         "layer_norm_epsilon": c.norm_eps,
         "tie_word_embeddings": c.tied,
         "init_std": 0.02,
+        "ownlm": {"act": c.act or "relu"},
         "bos_token_id": None,
         "eos_token_id": None,
     }
@@ -86,7 +87,7 @@ def from_hf(h: Reader) -> Architecture:
             norm="layer",
             norm_at="post",
             norm_eps=h.number("layer_norm_epsilon", 1e-12, 1, 1e-5),
-            act="relu",
+            act=h.section("ownlm").choice("act", ACTIVATION_NAMES, "relu"),
             gated=False,
             kinds=(kind,),
             bias_ffn=True,

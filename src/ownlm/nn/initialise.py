@@ -61,10 +61,10 @@ POLICIES: dict[str, tuple[Rule, ...]] = {
         Rule("weight",             1, per_input=True),
         Rule("bias",               0),
     ),
-    # An LSTM: as wide as PyTorch fills it, and gates that forget nothing at first
-    # (Jozefowicz et al. 2015, PMLR 37).
+    # An LSTM: cells as wide as PyTorch fills them, token vectors that they can feel, and gates
+    # that forget nothing at first (Jozefowicz et al. 2015, PMLR 37).
     "recurrent": (
-        Rule("tokens.weight",      0.05),
+        Rule("tokens.weight",      5.7, per_input=True),
         Rule("head.weight",        0.05),
         Rule("weight_ih_l0",       0.58, per_input=True),
         Rule("weight_hh_l0",       0.58, per_input=True),
