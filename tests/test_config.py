@@ -40,6 +40,8 @@ def test_values_lie_over_one_by_one() -> None:
         ({"model": {"layer": 3}}, ["unknown key model.layer", "nearest is model.layers"]),
         ({"layers": 3}, ["unknown key layers", "nearest is model.layers"]),
         ({"zzz": 3}, ["unknown key zzz"]),
+        ({"modell": {"layers": 3}}, ["unknown key modell", "nearest is model"]),
+        ({"model": 3}, ["model: expected a section of keys and values (got 3)"]),
         ({"model": {"layers": 0}}, ["model.layers", "greater than or equal to 1", "got 0"]),
         ({"model": {"layers": "many"}, "name": 3}, ["model.layers", "name", "; "]),
         ({"model": {"betas": [float("nan"), 1.0]}}, ["model.betas.0", "finite"]),
@@ -53,6 +55,24 @@ def test_all_faults_are_named_with_their_source(
     assert caught.value.where == "run.yaml"
     for part in parts:
         assert part in caught.value.what
+
+
+def test_a_section_is_nearer_than_what_is_in_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Outer.parse({"modell": {"layers": 3}})
+    assert caught.value.what.endswith("nearest is model")
+
+
+def test_a_value_is_shown_in_few_words_however_long_it_is(tmp_path: Path) -> None:
+    """Nine aliases of nine aliases of ... : 700 bytes that stand for 5 million words."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    for here, below in zip("bcdefg", "abcdef"):
+        lines.append(f"{here}: &{here} [{', '.join([f'*{below}'] * 9)}]")
+    (tmp_path / "run.yaml").write_text("\n".join([*lines, "model: *g"]), encoding="utf-8")
+    values = {"model": read_yaml(tmp_path / "run.yaml")["model"]}
+    with pytest.raises(ConfigError, match=r"model: expected a section") as caught:
+        Outer.parse(values)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_refusal_of_our_own_keeps_its_words() -> None:
@@ -81,6 +101,7 @@ def test_yaml_gives_the_same_configuration(tmp_path: Path) -> None:
         (b"a: [1\nb: 2", "not YAML", ":2"),
         (b"- 1\n- 2", "expected a mapping", ""),
         (b"a: \xff", "not UTF-8", ":3"),
+        (b"a: " + b"[" * 5000, "nested too deeply", ""),
     ],
 )
 def test_yaml_that_cannot_be_read(content: bytes, part: str, where: str, tmp_path: Path) -> None:
@@ -89,6 +110,7 @@ def test_yaml_that_cannot_be_read(content: bytes, part: str, where: str, tmp_pat
     with pytest.raises(ConfigError, match=part) as caught:
         read_yaml(path)
     assert caught.value.where == f"{path}{where}"
+    assert "recipe.yaml" in caught.value.next_command
 
 
 def test_yaml_on_and_off_are_words_and_switches(tmp_path: Path) -> None:
@@ -121,3 +143,4 @@ def test_differences_are_by_dotted_key() -> None:
 def test_nearest() -> None:
     assert nearest("pretrian", ["pretrain", "prepare"]) == "pretrain"
     assert nearest("xyz", ["pretrain"]) == ""
+    assert nearest("gpt2", ["gpt3-2.7b", "gpt2-1.5bx", "gpt2-124m"]) == "gpt2-124m"

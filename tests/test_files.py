@@ -193,6 +193,18 @@ def test_odd_names_are_names(tmp_path: Path, name: str) -> None:
     assert list((tmp_path / name).iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "..\\outside"])
+def test_a_manifest_that_points_elsewhere_is_a_fault(tmp_path: Path, name: str) -> None:
+    """A run from someone else: its files are copied by the names of the manifest."""
+    (tmp_path / "outside").write_text("x")
+    files.publish_folder(tmp_path / "run", lambda folder: None)
+    for named in (name, str(tmp_path / "outside")):
+        entry = {"bytes": 1, "sha256": files.sha256(tmp_path / "outside")}
+        files.write_json(tmp_path / "run" / files.MANIFEST, {named: entry})
+        faults = files.folder_faults(tmp_path / "run")
+        assert len(faults) == 1 and "outside the folder" in faults[0]
+
+
 def test_no_room_is_refused_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(DiskError) as caught:
         files.require_space(tmp_path / "not" / "there" / "yet", 10**18)

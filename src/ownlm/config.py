@@ -5,6 +5,7 @@ single fields. The string under a field is its documentation and its help text.
 """
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,7 +41,11 @@ class Config(pydantic.BaseModel):
                 where = f"{source}: {own.where}" if own.where else source
                 raise ConfigError(own.what, where=where, next_command=own.next_command) from None
             faults = [_explain(cls, fault) for fault in error.errors()]
-            raise ConfigError("; ".join(faults), where=source) from None
+            raise ConfigError(
+                "; ".join(faults),
+                where=source,
+                next_command="mend this; --help lists every key and what it takes",
+            ) from None
 
     def to_yaml(self) -> str:
         """The complete configuration as YAML, in the order of the fields."""
@@ -76,22 +81,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
     except FileNotFoundError:
-        raise ConfigError("no such configuration file", where=str(path)) from None
+        raise _unread("no such configuration file", path) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"not UTF-8 text: {error.reason}", where=f"{path}:{error.start}"
-        ) from None
+        raise _unread(f"not UTF-8 text: {error.reason}", f"{path}:{error.start}") from None
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise _unread(f"cannot be read: {error.strerror}", path) from None
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"not YAML: {problem}", where=f"{path}:{line}") from None
+        raise _unread(f"not YAML: {problem}", f"{path}:{line}") from None
+    except RecursionError:
+        raise _unread("nested too deeply", path) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError("expected a mapping of keys to values", where=str(path))
+        raise _unread("expected a mapping of keys to values", path)
     return values
+
+
+def _unread(what: str, where: Path | str) -> ConfigError:
+    return ConfigError(
+        what,
+        where=str(where),
+        next_command="name a YAML file such as the recipe.yaml of a run",
+    )
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -106,9 +119,16 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """The known word most like `word`, or an empty string when none is near."""
+    """The known word that `word` begins, else the one most like it; empty when none is near."""
+    if begun := [name for name in known if len(word) > 2 and name.startswith(word)]:
+        return min(begun, key=len)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return close[0] if close else ""
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+"""A few lines of YAML aliases can stand for a gigabyte of text."""
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +145,10 @@ def _explain(cls: type[pydantic.BaseModel], fault: Any) -> str:
     path = [str(part) for part in fault["loc"]]
     dotted = ".".join(path)
     if fault["type"] != "extra_forbidden":
-        return f"{dotted}: {fault['msg'].lower()} (got {fault['input']!r})"
+        what = fault["msg"].lower()
+        if fault["type"] == "model_type":
+            what = "expected a section of keys and values"
+        return f"{dotted}: {what} (got {_SHORT.repr(fault['input'])})"
     known = _keys(cls)
     # A key may be right but in the wrong section: compare its last part as well as the whole.
     guess = nearest(dotted, known) or nearest(path[-1], [k.split(".")[-1] for k in known])
@@ -137,8 +160,7 @@ def _keys(cls: type[pydantic.BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in cls.model_fields.items():
         kind = field.annotation
+        keys.append(prefix + name)
         if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
             keys += _keys(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
     return keys

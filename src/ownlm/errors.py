@@ -18,9 +18,9 @@ class OwnlmError(ValueError):
         self, what: str, *, where: str = "", kept: str = "", next_command: str = ""
     ) -> None:
         self.what, self.where, self.kept, self.next_command = what, where, kept, next_command
-        super().__init__(self._text())
+        super().__init__(what)
 
-    def _text(self) -> str:
+    def __str__(self) -> str:
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.kept:
             lines.append(f"kept: {self.kept}")

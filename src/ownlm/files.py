@@ -183,13 +183,22 @@ def folder_faults(folder: Path) -> list[str]:
     faults = [] if text == _json_text(expected) else [f"{manifest}: changed since it was written"]
     for name, (size, digest) in entries.items():
         path = folder / name
-        if not path.is_file():
+        if not _inside(name):
+            faults.append(f"{manifest}: names a file outside the folder, {name!r:.80}")
+        elif not path.is_file():
             faults.append(f"{path}: missing")
         elif path.stat().st_size != size:
             faults.append(f"{path}: {path.stat().st_size} bytes, expected {size}")
         elif (found := sha256(path)) != digest:
             faults.append(f"{path}: sha256 {found[:16]}…, expected {digest[:16]}…")
     return faults
+
+
+def _inside(name: str) -> bool:
+    """Whether a name of a manifest stays in its folder: a run may come from anyone."""
+    return not (os.path.isabs(name) or os.path.splitdrive(name)[0]) and (
+        ".." not in name.replace("\\", "/").split("/")
+    )
 
 
 def require_space(folder: Path, needed: int) -> None:

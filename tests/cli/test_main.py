@@ -29,6 +29,17 @@ def raising(error: BaseException) -> object:
     return run
 
 
+def test_an_error_that_knows_nothing_better_points_to_the_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    command(monkeypatch, raising(DiskError("full")))
+    assert cli.main(["probe"]) == 6
+    assert capsys.readouterr().err == "ownlm: full\nnext: ownlm probe --help\n"
+    command(monkeypatch, raising(DiskError("full", next_command="free some room")))
+    assert cli.main(["probe", "--json"]) == 6
+    assert json.loads(capsys.readouterr().err)["next"] == "free some room"
+
+
 def test_nothing_typed_prints_every_command(capsys: Capture) -> None:
     assert cli.main([]) == 0
     shown = capsys.readouterr().out

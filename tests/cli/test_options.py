@@ -7,6 +7,7 @@ import pydantic
 import pytest
 import tyro
 
+from ownlm.cli import options
 from ownlm.cli.options import parse, value_of
 from ownlm.config import Config
 from ownlm.errors import ConfigError
@@ -56,10 +57,10 @@ def test_what_is_not_typed_stays() -> None:
 
 
 def test_what_is_typed_wins() -> None:
-    options = read("--part.steps", "7", "--part.betas", "0.5", "0.6", "--data", "a b", "--resume")
-    assert options.run.part == Part(steps=7, betas=(0.5, 0.6), path="a b")
-    assert options.run.name == "default"
-    assert options.resume
+    found = read("--part.steps", "7", "--part.betas", "0.5", "0.6", "--data", "a b", "--resume")
+    assert found.run.part == Part(steps=7, betas=(0.5, 0.6), path="a b")
+    assert found.run.name == "default"
+    assert found.resume
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,22 @@ def test_faults_name_the_option(words: list[str], parts: list[str]) -> None:
     for part in parts:
         assert part in caught.value.what
     assert "╭" not in str(caught.value)
+
+
+ASCII = """\
+ Invalid choice
+ ------------------------------------------------------------------------------
+  invalid choice 'mars' for argument '--part.kind'.
+      Expected one of ('sun', 'moon').
+ ------------------------------------------------------------------------------
+  For full helptext, run: probe --help
+"""
+
+
+def test_a_terminal_without_line_characters_gets_the_same_words() -> None:
+    """What tyro writes where the encoding is ASCII."""
+    expected = "invalid choice 'mars' for argument '--part.kind'. Expected one of ('sun', 'moon')."
+    assert options._unboxed(ASCII) == expected
 
 
 def test_missing_arguments_are_named() -> None:

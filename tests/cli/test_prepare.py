@@ -30,6 +30,21 @@ def test_text_becomes_shards(text: Path, tmp_path: Path, capsys: Capture) -> Non
     assert f"ownlm pretrain llama-mini --data {out}" in shown
 
 
+def test_what_cannot_become_a_tokenizer_is_refused_before_the_text_is_read(
+    text: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out, train = str(tmp_path / "out"), ["tokenizer", "train", str(text)]
+    for words, code in (
+        ([*train, "--out", str(text)], 6),
+        ([*train, "--out", out, "--vocab-size", "9"], 2),
+        (["prepare", str(text), "--out", out, "--tokenizer.controls", "user"], 2),
+        (["prepare", str(text), "--out", out, "--tokenizer.path", str(tmp_path)], 3),
+    ):
+        assert main(words) == code
+        shown = capsys.readouterr().err
+        assert "reading" not in shown and "\nnext: " in shown
+
+
 def test_what_was_found_as_json(text: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["prepare", str(text), "--out", str(tmp_path / "shards"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -221,6 +221,7 @@ def test_initialisation_is_a_function_of_seed_and_name() -> None:
     assert not torch.equal(one["embed.tokens.weight"], other["embed.tokens.weight"])
     name = "stack.blocks.1.attn.body.qkv.weight"
     assert torch.equal(one[name], deep[name])
+    assert not torch.equal(one[name], one[name.replace("1", "0")])
 
 
 def test_seed_leaves_the_global_generator_alone() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from ownlm.errors import ConfigError
 from ownlm.training.config import OptimizerConfig
 from ownlm.training.optimizer import AdamW, assign, make_optimizer
 
@@ -136,3 +137,9 @@ def test_skip_and_the_way_through_a_checkpoint(kind: str) -> None:
     for optimizer in (first, second):
         optimizer.update(made(1), 1, 1e-2, torch.tensor(1.0), NO)
     assert all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.mark.parametrize("betas", [(2.0, 0.9), (0.9, 1.0), (-0.1, 0.9)])
+def test_means_that_would_never_settle_are_refused(betas: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="betas"):
+        OptimizerConfig.parse({"betas": betas})

@@ -263,6 +263,31 @@ def test_the_best_checkpoint_stays_and_becomes_the_model(tmp_path: Path) -> None
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), best.parameters()))
 
 
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_a_best_checkpoint_that_is_damaged_does_not_become_the_model(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = iter([5.0, 1.0, 2.0])
+    best = tmp_path / "checkpoints" / "step-00000003"
+
+    def evaluate(model: Any) -> dict[str, float]:
+        found = {"validation_loss": next(losses)}
+        if found["validation_loss"] == 2.0:
+            data = bytearray((best / "model.safetensors").read_bytes())
+            data[-1] ^= 1
+            (best / "model.safetensors").write_bytes(data)
+            if damage == "gone":
+                files.remove_folder(best)
+        return found
+
+    result = tiny.train(tmp_path, parts={"evaluate": evaluate}, **SHORT)
+    assert result.finished and result.best_step is None
+    assert "step-00000003" in capsys.readouterr().err
+    model, last = (load_model(tmp_path / p)[0] for p in ("model", "checkpoints/step-00000006"))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), last.parameters()))
+    assert best.exists() == (damage == "flipped")
+
+
 # F6, F7: numbers that are none, and jumps -----------------------------------------------------
 
 

@@ -53,6 +53,7 @@ def main(args: Sequence[str] | None = None) -> int:
         code = _dispatch(given)
         sys.stdout.flush()
     except OwnlmError as error:
+        error.next_command = error.next_command or _help_of(given)
         return _refuse(error, as_json="--json" in given)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -101,6 +102,11 @@ def _unknown(name: str) -> ConfigError:
         f"unknown command {name!r}" + (f", nearest is {guess}" if guess else ""),
         next_command=f"ownlm {guess} --help" if guess else "ownlm --help",
     )
+
+
+def _help_of(given: list[str]) -> str:
+    """What to type after an error that knows of nothing better."""
+    return f"ownlm {given[0]} --help" if given and given[0] in COMMANDS else "ownlm --help"
 
 
 def _refuse(error: OwnlmError, as_json: bool) -> int:

@@ -90,15 +90,22 @@ def _explain(error: pydantic.ValidationError, known: list[str]) -> str:
 
 
 def _unboxed(text: str) -> str:
-    """The sentences of a box drawn with line characters, up to its first rule."""
+    """The sentences of a box, up to its first rule; its title is in the frame.
+
+    A terminal without line characters gets no frame: there a first rule ends the title.
+    """
     words: list[str] = []
+    titled = False
     for line in text.splitlines():
         inner = line.strip().strip("│").strip()
-        if line.startswith(("╭", "╰")) or not inner:
-            continue
-        if set(inner) <= {"─"}:
+        if line.startswith(("╭", "╰")):
+            titled = True
+        elif inner and not set(inner) <= {"─", "-"}:
+            words.append(inner)
+        elif inner and titled:
             break
-        words.append(inner)
+        elif inner:
+            words, titled = [], True
     return _plain(" ".join(words))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ownlm import files
 from ownlm.cli.options import parse
 from ownlm.config import nearest
 from ownlm.data.config import DataConfig
@@ -76,6 +77,7 @@ def train(args: list[str]) -> int:
 
     config = options.data.with_values({"path": options.path})
     _require_no_model(Path(options.out))
+    files.require_writable(Path(options.out))
     with shown_stages() as tell:
         tokenizer, report = learn_vocabulary(config, options.tokenizer, tell)
     tokenizer.save(Path(options.out))

@@ -165,7 +165,9 @@ def _find(path: str, config: DataConfig) -> Found:
     if not os.path.exists(path) and looks_like_dataset(path):
         return find_dataset(path, config)
     if not os.path.lexists(path):
-        raise DataError("no such file or folder", where=path)
+        raise DataError(
+            "no such file or folder", where=path, next_command="name a file or folder of text"
+        )
     found = discover(Path(path), config.files)
     if not found.sources and not found.faults:
         others = (

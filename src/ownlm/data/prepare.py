@@ -24,7 +24,7 @@ from ownlm.data.split import Split
 from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.tokenizer import Tokenizer
-from ownlm.tokenization.train import train_tokenizer
+from ownlm.tokenization.train import settled, train_tokenizer
 
 _PROBE = 1 << 16  # characters from which the room for the shards is estimated
 
@@ -46,6 +46,8 @@ def prepare(
     """
     _require_own(out)
     files.require_writable(out.parent)
+    if isinstance(tokenizer, TokenizerConfig):
+        tokenizer = settled(tokenizer) or tokenizer
     corpus, split = survey(config, progress)
     if isinstance(tokenizer, TokenizerConfig):
         tokenizer = learn_tokenizer(corpus, split, tokenizer, progress)
@@ -132,7 +134,8 @@ def _require_complete(writers: dict[str, SplitWriter], corpus: Corpus, split: Sp
                 f"no text fell to {name}: {corpus.report.documents} documents, split by "
                 f"{split.kind} with a share of {split.share} for validation",
                 where=corpus.path,
-                next_command="choose --data.split tail, or another --data.validation",
+                next_command="choose another --data.validation"
+                + (", or --data.split tail" if split.kind == "documents" else ""),
             )
 
 

@@ -149,9 +149,15 @@ def plan_windows(tokens: int, context: int, stride: int) -> list[Windows]:
     Raises ConfigError for a stride outside 1..context, DataError below two tokens.
     """
     if not 1 <= stride <= context:
-        raise ConfigError(f"stride {stride} is not between 1 and the context, {context}")
+        raise ConfigError(
+            f"stride {stride} is not between 1 and the context, {context}",
+            next_command=f"a stride of at most {context}, or 0 for the whole context",
+        )
     if tokens < 2:
-        raise DataError(f"a text of {tokens} tokens has nothing to predict")
+        raise DataError(
+            f"a text of {tokens} tokens has nothing to predict",
+            next_command="name more text; of prepared data --split train may hold some",
+        )
     targets = tokens - 1
     full = max(0, (targets - context) // stride + 1)
     begins = np.arange(full, dtype=np.int64) * stride

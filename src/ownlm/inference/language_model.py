@@ -201,7 +201,9 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if dtype is None or isinstance(dtype, torch.dtype):
         return dtype
     if dtype not in names:
-        raise ConfigError(f"{dtype!r} is unknown; known: {', '.join(names)}", where="dtype")
+        raise ConfigError(
+            f"{dtype!r} is unknown", where="dtype", next_command=f"one of {', '.join(names)}"
+        )
     return names[dtype]
 
 

@@ -10,6 +10,7 @@ from ownlm.recipes.stages import Tell
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.report import TokenizerReport, report
 from ownlm.tokenization.tokenizer import Tokenizer
+from ownlm.tokenization.train import settled
 
 
 def learn_vocabulary(
@@ -17,6 +18,7 @@ def learn_vocabulary(
 ) -> tuple[Tokenizer, TokenizerReport]:
     """Train on the text that `data` names, less what it keeps for validation; measured on a
     sample of all of it, language by language."""
+    settled(config)
     corpus, split = survey(data, tell)
     tokenizer = learn_tokenizer(corpus, split, config, tell)
     return tokenizer, report(tokenizer, sample_by_language(corpus))

@@ -131,7 +131,6 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers` reads them."""
-        folder.mkdir(parents=True, exist_ok=True)
         files.write_text(folder / FILE, self._text)
         files.write_json(folder / SETTINGS_FILE, self.settings)
 

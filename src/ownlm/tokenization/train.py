@@ -36,8 +36,8 @@ def train_tokenizer(
     smaller than asked for when the text does not support more. Raises ConfigError for sizes and
     names that cannot work, DataError when there is no text.
     """
-    if config.path:
-        return load_tokenizer(Path(config.path))
+    if existing := settled(config):
+        return existing
     controls = control_names(config)
     room = _room(config, len(controls))
     tell = progress or quiet
@@ -46,13 +46,25 @@ def train_tokenizer(
     return _finish(inner, config, controls)
 
 
+def settled(config: TokenizerConfig) -> Tokenizer | None:
+    """The tokenizer that `config` names; None, once it is known that one can be learned.
+
+    Needs no text: to be asked before any is read. Raises ConfigError, DataError.
+    """
+    if config.path:
+        return load_tokenizer(Path(config.path))
+    _room(config, len(control_names(config)))
+    return None
+
+
 def control_names(config: TokenizerConfig) -> tuple[str, ...]:
     """The control tokens in the order of their ids, at the end of the vocabulary."""
     for name in config.controls:
         if not MARKER.fullmatch(name):
             raise ConfigError(
-                f"{name!r} could be a word of ordinary text: write it like <|{name.strip()}|>",
+                f"{name!r} could be a word of ordinary text",
                 where="tokenizer.controls",
+                next_command=f"write it like <|{name.strip()}|>",
             )
     own = BERT if config.kind == "wordpiece" else (END, PAD)
     return tuple(dict.fromkeys((*own, *config.controls)))
@@ -76,6 +88,7 @@ def _room(config: TokenizerConfig, controls: int) -> int:
             f"{config.vocab_size} is too small: 256 bytes or letters and {controls} control "
             f"tokens need {least}",
             where="tokenizer.vocab_size",
+            next_command="a larger --tokenizer.vocab-size, or --tokenizer.kind byte",
         )
     return config.vocab_size - controls
 

@@ -1,10 +1,12 @@
 """What decides a training besides model and data. No torch here: options are parsed with this."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ownlm.config import Config
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(Config):
@@ -16,7 +18,7 @@ class OptimizerConfig(Config):
     large as the parameters are (Shazeer and Stern, arXiv:1804.04235), T5's choice."""
     lr: float = Field(default=1e-3, ge=0)
     """Highest learning rate; the schedule scales it. 0: a recipe derives it from the width."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
     """Decay of the running means of the gradient and of its square."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the mean square, so that a tiny gradient makes no huge step."""

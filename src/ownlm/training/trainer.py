@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ownlm import files
+from ownlm.errors import CheckpointError
 from ownlm.log import Row, say, warn
 from ownlm.objectives.objective import Objective
 from ownlm.training import checkpoint, nonfinite, probe
@@ -264,15 +265,27 @@ class Trainer:
 
     def end(self, step: int, stop: StopSignals) -> Result:
         """Leave the finished model in `model/`, or say how to go on."""
-        last, best = step >= self.config.steps, self.journal.best_step
+        last, best = step >= self.config.steps, self.best_whole()
         if last and not stop.received:  # else the last evaluation may be missing
             source = self.run.checkpoint(step if best is None else best)
             checkpoint.export_model(source, self.run.model_path)
-            checkpoint.retire(self.run.checkpoints, self.config.keep, best)
+            checkpoint.retire(self.run.checkpoints, self.config.keep, self.journal.best_step)
         if stop.received:
             say(f"stopped and saved at step {step}; --resume goes on")
         finished = last and not stop.received
         return Result(step, finished, stop.exit_code, best, self.journal.validation)
+
+    def best_whole(self) -> int | None:
+        """The step of the best checkpoint; None, with a warning, where it is damaged or gone."""
+        best = self.journal.best_step
+        if best is None:
+            return None
+        try:
+            checkpoint.require_whole(self.run.checkpoint(best))
+        except CheckpointError as error:
+            warn(f"{error.what}\n  it was the best; the last one becomes the finished model")
+            return None
+        return best
 
 
 def every(period: int, step: int) -> bool:
