@@ -6,6 +6,7 @@ bounded by 1e-5 of the largest one.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,13 +74,15 @@ def slowly(w: dict[str, Tensor], ids: Tensor, band: int) -> Tensor:
 
 
 @torch.no_grad()
-def test_it_computes_the_equations(model: SingleStack, ids: Tensor) -> None:
+def test_it_computes_the_equations(
+    model: SingleStack, ids: Tensor, tell: Callable[[str, float, float], None]
+) -> None:
     weights: dict[str, Tensor] = dict(model.named_parameters())
-    logits, largest = model(ids[None]).logits[0], 0.0
-    for band, same in ((BAND, True), (BAND + 1, False)):
+    logits, found = model(ids[None]).logits[0], []
+    for band in (BAND, BAND + 1):
         expected = slowly(weights, ids, band)
-        largest = float((logits - expected).abs().max() / expected.abs().max())
-        assert (largest < 1e-5) == same, (band, largest)
+        found.append(float((logits - expected).abs().max() / expected.abs().max()))
+    tell("gpt3 (equations)", *found)
 
 
 @torch.no_grad()

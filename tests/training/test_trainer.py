@@ -160,6 +160,17 @@ def test_the_digest_sees_any_difference(tmp_path: Path, whole: Path) -> None:
     assert len(seen) == 5
 
 
+def test_every_evaluation_is_told_as_it_is_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.train(tmp_path, **SHORT)
+    told = [line for line in capsys.readouterr().err.splitlines() if "validation" in line]
+    logged = [row for row in tiny.rows(tmp_path) if row.get("validation_loss") and row["step"]]
+    assert logged and told == [
+        f"step {row['step']}/6  validation loss {row['validation_loss']:.4f}" for row in logged
+    ]
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     tiny.train(tmp_path, **SHORT)
 

@@ -49,6 +49,7 @@ class Journal:
         """The figures of an evaluation at `step`."""
         self.write({"step": step, **figures})
         self.evaluations[step] = figures
+        self.progress.evaluated(step, _number(figures.get("validation_loss")))
 
     def sample_written(self, step: int) -> None:
         """That the model's text of `step` is on disk."""

@@ -54,6 +54,11 @@ class Progress:
             words = "" if left is None else f"  {duration(left)} left"
             say(f"step {step}/{self.steps}  {self._figures}{words}")
 
+    def evaluated(self, step: int, loss: float) -> None:
+        """Show the validation loss after `step` updates; before the first it says nothing."""
+        if step:
+            say(f"step {step}/{self.steps}  validation loss {loss:.4f}")
+
     def _speed(self, tokens: int) -> str:
         """Tokens a second since the last call, smoothed; nothing at the first."""
         now = time.monotonic()
