@@ -47,7 +47,7 @@ def interrupted(folder: Path, step: int, crash_at: int | None, forget: bool) -> 
     disk = FragileDisk(folder, crash_at, forget=forget, armed=False)
     with disk:
         disk.wrap_writer(training.checkpoint, "save_file")
-        disk.wrap_writer(models.load, "save_file")
+        disk.wrap_writer(models.write, "save_file")
         try:
             tiny.train(folder, parts={"loader": Armed(disk, step)}, **RUN)
         except PowerLoss:
