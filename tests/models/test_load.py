@@ -391,3 +391,56 @@ def test_a_file_cut_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPat
     last = max(files.entries, key=lambda name: files.entries[name].end)
     with pytest.raises(CheckpointError, match="ends early"):
         files.read(last)
+    assert files.mapped([last], torch.float32) is None  # reading tells why
+
+
+def plainly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The parameters of a folder where nothing can be mapped."""
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise OSError("no such device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tensors.mmap, "mmap", fail)
+        return list(load_model(folder)[0].parameters())
+
+
+def test_mapped_weights_are_those_that_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = plainly(folder, monkeypatch)
+    before = (folder / "model.safetensors").read_bytes()
+    model, _ = load_model(folder)
+    pairs = list(zip(model.named_parameters(), expected, strict=True))
+    assert all(torch.equal(p, q) and p.stride() == q.stride() for (_, p), q in pairs)
+    mapped = {n for n, p in model.named_parameters() if p.untyped_storage().nbytes() >= len(before)}
+    assert not [q for q in expected if q.untyped_storage().nbytes() >= len(before)]
+    names = dict(model.named_parameters())
+    assert mapped < set(names)  # GPT-2's are transposed, LLaMA's q, k and v lie apart
+    gates = {name for name in names if name.endswith("gate_up.weight")}
+    assert mapped >= gates  # whose two halves lie end to end
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    assert (folder / "model.safetensors").read_bytes() == before
+    save_model(model, folder)  # over the file that is mapped
+    again, _ = load_model(folder)
+    assert all(map(torch.equal, again.parameters(), model.parameters()))
+    assert not any(map(torch.equal, again.parameters(), expected))
+
+
+def test_weights_of_another_type_or_at_odd_places_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old files do not pad their header, so numbers may stand at any byte."""
+    save_model(build_model(LLAMA, seed=1), tmp_path)
+    expected = plainly(tmp_path, monkeypatch)
+    half, _ = load_model(tmp_path, dtype=torch.bfloat16)
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+    path = tmp_path / "model.safetensors"
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length] + b" "
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    found = load_model(tmp_path)[0].parameters()
+    assert all(map(torch.equal, found, expected))

@@ -6,7 +6,7 @@ a Hugging Face folder.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,10 @@ class GGUFTensors:
     def read_into(self, name: str, to: Tensor) -> bool:
         """Never: all tensors are converted."""
         return False
+
+    def mapped(self, names: Sequence[str], dtype: torch.dtype) -> Tensor | None:
+        """Never."""
+        return None
 
     def _entry(self, theirs: str, stored: Stored) -> Entry:
         shape = stored.shape[::-1] if self._is_transposed(theirs) else stored.shape

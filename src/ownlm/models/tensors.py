@@ -6,7 +6,9 @@ then the tensors end to end. No other weight format is read, pickles least of al
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -47,11 +49,20 @@ class Tensors(Protocol):
     def read_into(self, name: str, to: Tensor) -> bool:
         """Read one straight into `to`, of its shape; False where it must be converted first."""
 
+    def mapped(self, names: Sequence[str], dtype: torch.dtype) -> Tensor | None:
+        """Several, rows behind rows, where they lie on disk; None where they must be read."""
+
 
 class TensorFiles:
-    """The tensors of one model folder, in one file or several."""
+    """The tensors of one model folder, in one file or several.
+
+    What `mapped` gives out is read from disk when it is used, and stays in memory only where it
+    is written to: the file keeps its content. A file must not be cut or written over in place
+    while it is mapped; replacing it, as ownlm does, is safe.
+    """
 
     def __init__(self, paths: Iterable[Path]) -> None:
+        self._maps: dict[Path, Tensor | None] = {}
         self.entries: dict[str, Entry] = {}
         self.paths: dict[str, Path] = {}
         for path in paths:
@@ -63,7 +74,7 @@ class TensorFiles:
                 self.entries[name], self.paths[name] = entry, path
 
     def read(self, name: str) -> Tensor:
-        """One tensor, read from disk rather than mapped: mapped pages would stay in memory."""
+        """One tensor in memory of its own: of a map, pages that were only copied would stay."""
         entry = self.entries[name]
         tensor = torch.empty(entry.shape, dtype=TYPES[entry.dtype])
         self._fill(name, tensor)
@@ -77,6 +88,22 @@ class TensorFiles:
             return True
         return False
 
+    def mapped(self, names: Sequence[str], dtype: torch.dtype) -> Tensor | None:
+        """A part of the map of their file, if they are of that type and end to end."""
+        entries, paths = [self.entries[n] for n in names], {self.paths[n] for n in names}
+        begin, end, shape = entries[0].begin, entries[-1].end, entries[0].shape
+        together = len(paths) == 1 and all(a.end == b.begin for a, b in pairwise(entries))
+        fits = all(TYPES[e.dtype] == dtype for e in entries) and begin % dtype.itemsize == 0
+        if not (together and fits and begin < end):
+            return None
+        path = paths.pop()
+        if path not in self._maps:
+            self._maps[path] = _map(path)
+        if (whole := self._maps[path]) is None or end > len(whole):
+            return None
+        flat = whole[begin:end].view(dtype)
+        return flat.view(-1, *shape[1:]) if len(names) > 1 else flat.view(shape)
+
     def _fill(self, name: str, to: Tensor) -> None:
         entry, path = self.entries[name], self.paths[name]
         left = to.reshape(-1).view(torch.uint8).numpy().data
@@ -89,12 +116,23 @@ class TensorFiles:
                 left = left[count:]
 
 
+def _map(path: Path) -> Tensor | None:
+    """The bytes of a file, copied where they are written to; None where the system cannot."""
+    try:
+        with open(path, "rb") as file:
+            return torch.frombuffer(
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), dtype=torch.uint8
+            )
+    except (OSError, ValueError):
+        return None
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Whether no number is NaN or infinite, at the cost of one pass that allocates nothing.
 
     Both survive summing; a sum of finite numbers that overflows is looked at again.
     """
-    total = tensor.sum(dtype=torch.float32)
+    total = tensor.sum()  # in its own type: asking for float32 takes ten times as long
     return bool(torch.isfinite(total) or torch.isfinite(tensor).all())
 
 

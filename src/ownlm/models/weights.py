@@ -151,10 +151,10 @@ def fill(
 ) -> list[str]:
     """Give a model on the meta device its parameters from disk, piece by piece.
 
-    Each parameter is allocated once, in its final type and place, and read into it; peak memory
-    is the model and one tensor. `dtype` None keeps the stored type (the largest tensor's where
-    they differ). CheckpointError lists all that does not fit. Returns the stored names of
-    parameters that hold NaN or infinity.
+    A parameter that stands on disk as it is used stays there, mapped; any other is allocated
+    once, in its final type and place, and read into it: peak memory is the model and one tensor.
+    `dtype` None keeps the stored type (the largest tensor's where they differ). CheckpointError
+    lists all that does not fit. Returns the stored names of parameters that hold NaN or infinity.
     """
     items = plan(model, names)
     stored = match(items, names, files, where)
@@ -183,14 +183,22 @@ def place(
 ) -> list[str]:
     """Give a model on the meta device one parameter from disk; returns the stored names of its
     pieces that hold NaN or infinity."""
-    whole = torch.empty(model.get_parameter(item.ours).shape, dtype=dtype, device=device)
+    whole = None
+    if device.type == "cpu" and all(piece.as_it_is for piece in item.pieces):
+        whole = files.mapped([stored[piece.theirs] for piece in item.pieces], dtype)
+    if whole is None:
+        whole = torch.empty(model.get_parameter(item.ours).shape, dtype=dtype, device=device)
+        _read(item, files, stored, whole)
+    put(model, item.ours, whole)
+    broken = [] if is_finite(whole) else item.pieces
+    return [stored[piece.theirs] for piece in broken if not is_finite(piece.rows(whole))]
+
+
+def _read(item: Item, files: Tensors, stored: Mapping[str, str], whole: Tensor) -> None:
     for piece in item.pieces:
         name, rows = stored[piece.theirs], piece.rows(whole)
         if not (piece.as_it_is and files.read_into(name, rows)):
             rows.copy_(piece.from_disk(files.read(name)))
-    put(model, item.ours, whole)
-    broken = [] if is_finite(whole) else item.pieces
-    return [stored[piece.theirs] for piece in broken if not is_finite(piece.rows(whole))]
 
 
 def put(model: nn.Module, name: str, value: Tensor) -> None:
