@@ -44,6 +44,14 @@ def test_the_next_token_is_what_is_learned(text: Path, capsys: pytest.CaptureFix
     assert all(a["learns"] == b["text"] for a, b in itertools.pairwise(tokens))
 
 
+def test_a_prefix_is_told_and_not_learned(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = shown(capsys, "llama-mini", "--data", str(text), "--objective.kind", "prefix")["reads"]
+    notes = [token["note"] == "read both ways" for token in tokens]
+    assert notes[0] and not notes[-1] and sorted(notes, reverse=True) == notes
+    learned = [token["learns"] is not None for token in tokens]
+    assert learned == [not following for following in [*notes[1:], False]]
+
+
 def test_hidden_tokens_and_pairs_are_told(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tokens = shown(capsys, "bert", "--data", str(text), "--example", "2")["reads"]
     assert tokens[0]["control"] and "pair" in tokens[0]["note"]

@@ -26,7 +26,12 @@ class Counter:
         return Cache(())
 
     def __call__(
-        self, ids_BT: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        ids_BT: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        *,
+        prefix: Tensor | None = None,
     ) -> Output:
         if cache is not None:
             cache.advance(ids_BT, mask)

@@ -1,12 +1,14 @@
 """The cached decoder tells what the plain one tells, also when the window slides."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from ownlm.inference.config import SamplingConfig
 from ownlm.inference.decode import decode, decode_plainly, window
-from ownlm.inference.language_model import LM
+from ownlm.inference.language_model import LM, load
 from ownlm.inference.sampling import Sampler
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_model
@@ -42,6 +44,26 @@ def test_prompts_up_to_and_beyond_the_context(length: int) -> None:
     model, prompt = random_model("gpt2", 32), [i * 7 % 60 for i in range(length)]
     fast = list(decode(model, prompt, greedy, 40))
     assert fast == list(decode_plainly(model, prompt, greedy, 40))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("context", [240, 32])
+def test_a_prompt_that_is_read_both_ways(family: str, context: int) -> None:
+    model, prompt = random_model(family, context), [3, 1, 4, 1, 5, 9, 2, 6]
+    fast = list(decode(model, prompt, greedy, 100, both_ways=True))
+    assert fast == list(decode_plainly(model, prompt, greedy, 100, both_ways=True))
+    assert fast != list(decode(model, prompt, greedy, 100))
+
+
+def test_a_prefix_language_model_says_so_in_its_folder(tiny: LM, tmp_path: Path) -> None:
+    one = "".join(tiny.stream("lö wör", 30))
+    tiny.model.config["prefix_lm"] = True
+    try:
+        tiny.save(tmp_path)
+        two = "".join(tiny.stream("lö wör", 30))
+    finally:
+        del tiny.model.config["prefix_lm"]
+    assert "".join(load(tmp_path).stream("lö wör", 30)) == two != one
 
 
 def test_sampled_tokens_are_equal_too() -> None:

@@ -66,6 +66,34 @@ def test_kernel_equals_plain_and_the_definition(
     assert torch.allclose(slow, weights @ v, atol=1e-6)
 
 
+PREFIXES = {
+    "one": [[1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 0]],
+    "right padding": [[1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0]],
+    "packed": [[1, 0, 1, 1, 0, 1, 0], [1, 1, 1, 0, 1, 0, 0]],
+}
+
+
+@pytest.mark.parametrize("name", PREFIXES)
+@pytest.mark.parametrize("window", [0, 3])
+def test_a_prefix_is_seen_by_all_of_its_segment(name: str, window: int) -> None:
+    """Pair by pair: what comes before, and the prefix wherever it stands. Key ranges say the
+    same, and so does a range that is read as a tensor."""
+    segments, prefix = SEGMENTS[name], torch.tensor(PREFIXES[name])
+    numbers = None if segments is None else torch.tensor(segments)
+    mask = Mask(first_span(torch.zeros(2, 7), numbers, prefix), causal=True, window=window)
+    both = seen_by_hand(name, causal=False, window=window)
+    seen = seen_by_hand(name, True, window) | (both & (prefix[:, None] > 0))
+    assert torch.equal(mask.built[:, 0], seen)
+    assert not torch.equal(seen, seen_by_hand(name, True, window))
+    assert mask.ranges is not None
+    (lo, hi), keys = mask.ranges, torch.arange(7)
+    real = seen.diagonal(dim1=1, dim2=2) & (numbers > 0 if numbers is not None else True)
+    told = (keys >= lo[..., None]) & (keys < hi[..., None])
+    assert torch.equal(told[real], seen[real])
+    inputs = heads(2)
+    assert torch.allclose(attend(*inputs, mask, 0.3), attend_plainly(*inputs, mask, 0.3), atol=1e-6)
+
+
 def test_a_bias_is_added_to_the_scores_of_visible_pairs() -> None:
     bias = torch.randn(4, 7, 7)
     mask = Mask(first_span(torch.zeros(2, 7), None), causal=True, bias=bias)

@@ -35,6 +35,8 @@ def test_what_a_family_learns_unless_told(family: str, kind: str, pairs: str, ra
     ("bert", {"kind": "causal"}, "bert is an encoder, which cannot learn 'causal'"),
     ("gpt2", {"kind": "spans"}, "gpt2 is a decoder, which cannot learn 'spans'"),
     ("t5", {"kind": "masked"}, "t5 is an encoder-decoder"),
+    ("bert", {"kind": "prefix"}, "these can: gpt1, gpt2, .*llama"),
+    ("lstm", {"kind": "prefix"}, "lstm reads in one direction only"),
     ("roberta", {"pairs": "next"}, "no head that answers for pairs"),
 ])  # fmt: skip
 def test_what_a_model_cannot_learn_is_refused(family: str, options: dict, words: str) -> None:

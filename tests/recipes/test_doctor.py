@@ -104,6 +104,22 @@ def test_every_objective_passes_every_check(
     assert {"packed documents = separate documents", "resume is exact, bit for bit"} <= done
 
 
+@pytest.mark.parametrize("kind", ["prefix", "middle"])
+def test_what_else_decoders_learn_passes_every_check(
+    kind: str, tiny: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    config = tiny(
+        model={"family": "gpt2", "context": 64},
+        tokenizer={"kind": "bpe", "vocab_size": 400},
+        objective={"kind": kind},
+        optimizer={"lr": 3e-2},
+    )
+    found = list(examine(subject(config, tmp_path)))
+    assert [f"{f.name}: {f.measured} {f.detail}" for f in found if f.passed is False] == []
+    done = {f.name for f in found if f.passed}
+    assert {"packed documents = separate documents", "resume is exact, bit for bit"} <= done
+
+
 @pytest.mark.parametrize("kind", ["muon", "adafactor"])
 def test_the_other_optimizers_resume_exactly(
     kind: str, tiny: Callable[..., RunConfig], tmp_path: Path

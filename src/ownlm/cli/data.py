@@ -31,7 +31,10 @@ learned, where documents begin. The options are those of `ownlm pretrain`. The r
 """
 LEGEND = (
     "underlined: learned as it stands or as what comes next; →: learned instead of what is read; "
+    "italic: read both ways; "
 )
+RUNS = {"segment B": "", "read both ways": "italic "}
+"""Notes of many tokens in a row: a style, not a word at each."""
 SEQUENCES = ("", "on grey15")
 """Backgrounds of packed sequences, in turn."""
 
@@ -107,11 +110,12 @@ def _flow(tokens: list["Token"]) -> "Text":
         ground = SEQUENCES[token.sequence % 2]
         follows = token.learns in (token.text, after.text if after else None)
         style = "cyan" if token.control else "underline" if follows else ""
+        style = RUNS.get(token.note, "") + style
         flow.append(token.text.replace("\n", "⏎\n"), f"{style} {ground}".strip())
         if token.learns is not None and not follows:
             shown = token.learns.strip() or repr(token.learns)
             flow.append(f"→{shown}", f"bold red {ground}".strip())
-        if token.note and token.note != "segment B":
+        if token.note and token.note not in RUNS:
             flow.append(f" ({token.note})", "yellow")
     return flow
 

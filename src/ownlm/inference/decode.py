@@ -32,9 +32,14 @@ class Decoder(Protocol):
         """An empty cache."""
 
     def __call__(
-        self, ids_BT: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        ids_BT: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        *,
+        prefix: Tensor | None = None,
     ) -> Output:
-        """Ids to an output with logits."""
+        """Ids to an output with logits; `prefix` marks what is read both ways."""
 
 
 def window(begin: int, end: int, context: int) -> int:
@@ -43,15 +48,26 @@ def window(begin: int, end: int, context: int) -> int:
 
 
 @torch.inference_mode()
-def decode(model: Decoder, prompt: Sequence[int], choose: Choose, tokens: int) -> Iterator[int]:
-    """Continue `prompt` (at least one id) by up to `tokens` ids, each computed once."""
+def decode(
+    model: Decoder,
+    prompt: Sequence[int],
+    choose: Choose,
+    tokens: int,
+    *,
+    both_ways: bool = False,
+) -> Iterator[int]:
+    """Continue `prompt` (at least one id) by up to `tokens` ids, each computed once.
+
+    `both_ways`: the prompt is read as a prefix, and so is what a window that slides begins with.
+    """
     ids, begin, read, cache = list(prompt), 0, 0, model.new_cache()
     for _ in range(tokens):
-        moved = window(begin, len(ids), model.context)
+        moved, prefix = window(begin, len(ids), model.context), 0
         if moved != begin or not cache.length:
             begin = read = moved
             cache = model.new_cache(1, min(model.context, len(ids) - begin + tokens))
-        logits_V = _last_logits(model, ids[read:], cache)
+            prefix = len(ids) - begin if both_ways else 0
+        logits_V = _last_logits(model, ids[read:], cache, prefix)
         read = len(ids)
         ids.append(choose(logits_V))
         yield ids[-1]
@@ -59,16 +75,24 @@ def decode(model: Decoder, prompt: Sequence[int], choose: Choose, tokens: int) -
 
 @torch.inference_mode()
 def decode_plainly(
-    model: Decoder, prompt: Sequence[int], choose: Choose, tokens: int
+    model: Decoder,
+    prompt: Sequence[int],
+    choose: Choose,
+    tokens: int,
+    *,
+    both_ways: bool = False,
 ) -> Iterator[int]:
     """The reference: every token reads the whole window again."""
-    ids, begin = list(prompt), 0
+    ids, begin, end = list(prompt), 0, len(prompt)
     for _ in range(tokens):
-        begin = window(begin, len(ids), model.context)
-        ids.append(choose(_last_logits(model, ids[begin:], None)))
+        moved = window(begin, len(ids), model.context)
+        begin, end = moved, end if moved == begin else len(ids)
+        ids.append(choose(_last_logits(model, ids[begin:], None, (end - begin) * both_ways)))
         yield ids[-1]
 
 
-def _last_logits(model: Decoder, ids: Sequence[int], cache: Cache | None) -> Tensor:
-    output = model(torch.tensor([ids], device=model.device), cache=cache)
-    return output.last_logits[0]
+def _last_logits(model: Decoder, ids: Sequence[int], cache: Cache | None, prefix: int) -> Tensor:
+    row = torch.tensor([ids], device=model.device)
+    if not prefix:
+        return model(row, cache=cache).last_logits[0]
+    return model(row, cache=cache, prefix=(torch.arange(len(ids), device=row.device) < prefix)[None]).last_logits[0]

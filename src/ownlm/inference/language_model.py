@@ -15,7 +15,7 @@ from ownlm.inference.sampling import Sampler
 from ownlm.inference.stops import until_stop
 from ownlm.models.gguf import is_gguf, read_gguf
 from ownlm.models.load import Nonfinite, load_model, save_model, set_tokens
-from ownlm.models.model import SingleStack
+from ownlm.models.model import PREFIX_LM, SingleStack
 from ownlm.runtime import pick_device
 from ownlm.tokenization.from_gguf import from_gguf
 from ownlm.tokenization.load import load_tokenizer
@@ -124,7 +124,8 @@ class LM:
         def choose(logits_V: Tensor) -> int:
             return sampler(logits_V[: self.tokenizer.vocab_size])
 
-        for token in decode(self.require_writer(), ids, choose, max_tokens):
+        both_ways = self.model.config.get(PREFIX_LM) is True
+        for token in decode(self.require_writer(), ids, choose, max_tokens, both_ways=both_ways):
             if token in self.stop_ids:
                 break
             if piece := decoder.push(token):

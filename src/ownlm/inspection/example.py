@@ -9,6 +9,9 @@ from ownlm.nn.mask import count_positions
 from ownlm.objectives.objective import IGNORE, Batch
 from ownlm.tokenization.tokenizer import Tokenizer
 
+PREFIX, SECOND = "read both ways", "segment B"
+"""Notes that hold for a run of tokens."""
+
 
 @dataclass(frozen=True)
 class Token:
@@ -81,6 +84,8 @@ def _note(batch: Batch, row: int, place: int) -> str:
         notes.append("pair: follows" if label == 0 else "pair: does not follow")
     if "steps" in batch and (step := int(batch["steps"][row, place])) >= 0:
         notes.append(f"step {step}")
+    if "prefix" in batch and int(batch["prefix"][row, place]):
+        notes.append(PREFIX)
     if "types" in batch and int(batch["types"][row, place]):
-        notes.append("segment B")
+        notes.append(SECOND)
     return ", ".join(notes)

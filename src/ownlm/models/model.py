@@ -17,6 +17,9 @@ from ownlm.nn.mask import first_span
 from ownlm.nn.stack import Memory, Stack
 from ownlm.nn.task import TaskHead
 
+PREFIX_LM = "prefix_lm"
+"""Key of config.json, of ours: true for a decoder that was taught to read its prompt both ways."""
+
 
 class Model(nn.Module):
     """What all models have: an embedding, a stack, heads, and the data they were made from.
@@ -97,15 +100,20 @@ class SingleStack(Model):
         mask: Tensor | None = None,
         cache: Cache | None = None,
         types: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Output:
         """Ids (B, T) to hidden states and, on demand, logits (B, T, V), or those of the task.
 
         `mask` (B, T): None, or integers: 0 is padding, equal positive numbers see each other.
         With a cache the ids continue what it holds, and so may the mask. `types` (B, T): the
-        sentence each token belongs to, where the family tells them apart.
+        sentence each token belongs to, where the family tells them apart. `prefix` (B, T) is true
+        for the first tokens of sequences that a decoder is to read both ways.
         """
         mask = numbers(mask)
-        span = first_span(ids_BT, mask) if cache is None else cache.advance(ids_BT, mask)
+        if cache is None:
+            span = first_span(ids_BT, mask, prefix)
+        else:
+            span = cache.advance(ids_BT, mask, *(() if prefix is None else (prefix,)))
         x_BTD = self.embed(ids_BT, span.positions, types)
         experts = self.architecture.stack.experts
         routes: list[Tensor] = []

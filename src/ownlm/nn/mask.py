@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ownlm.nn.config import PatternConfig
 from ownlm.nn.pattern import reached
@@ -29,14 +30,19 @@ class Span:
     """Position of each query in its segment: (T,) when all rows agree, else (B, T)."""
     segments: Tensor | None = None
     """Segment of every key, (B, S); the last T belong to the queries. None: one segment."""
+    prefix: Tensor | None = None
+    """(B, T), true for the first tokens of segments that a causal stack reads both ways: all of
+    the segment sees them. None: no such tokens."""
 
 
-def first_span(ids_BT: Tensor, segments_BT: Tensor | None) -> Span:
+def first_span(
+    ids_BT: Tensor, segments_BT: Tensor | None, prefix_BT: Tensor | None = None
+) -> Span:
     """The span of a pass without a cache."""
-    length = ids_BT.shape[1]
+    length, prefix = ids_BT.shape[1], None if prefix_BT is None else prefix_BT.bool()
     if segments_BT is None:
-        return Span(0, length, torch.arange(length, device=ids_BT.device))
-    return Span(0, length, count_positions(segments_BT), segments_BT)
+        return Span(0, length, torch.arange(length, device=ids_BT.device), None, prefix)
+    return Span(0, length, count_positions(segments_BT), segments_BT, prefix)
 
 
 def count_positions(segments_BS: Tensor) -> Tensor:
@@ -99,7 +105,7 @@ class Mask:
         """Nothing but perhaps a triangle over the queries themselves."""
         near = 0 < self.window < self.span.past + self.span.length - self.first
         shifted = self.causal and self.span.length > 1 and self.span.past > 0
-        chosen = self.bias is not None or self.pattern is not None
+        chosen = self.bias is not None or self.pattern is not None or self.span.prefix is not None
         return self.span.segments is None and not chosen and not near and not shifted
 
     @property
@@ -131,13 +137,16 @@ class Mask:
     def _build_tensor(self) -> Tensor:
         distance = distances(self.span, self.first)
         seen = distance <= 0 if self.causal else torch.ones_like(distance, dtype=torch.bool)
+        if self.span.prefix is not None:
+            seen = seen | self.span.prefix[:, None, :]
         if self.window:
             seen = seen & (distance.abs() < self.window)
         if self.pattern is not None:
             seen = seen & self._reached(self.pattern)
         if self.span.segments is not None:
             queries = self.span.segments[:, self.span.past :, None]
-            seen = (seen & (queries == self.span.segments[:, None, self.first :]))[:, None]
+            seen = seen & (queries == self.span.segments[:, None, self.first :])
+        seen = seen[:, None] if seen.dim() == 3 else seen
         if self.bias is None:
             return seen
         return self.bias[..., self.first :].masked_fill(~seen, -torch.inf)
@@ -163,11 +172,20 @@ class Mask:
             if runs is None:
                 return None
             lo, hi = runs
+        past = places + 1 if self.span.prefix is None else self._both_ways(lo, hi)
         if self.window:
             lo, hi = lo.maximum(places - self.window + 1), hi.minimum(places + self.window)
         if self.causal:
-            hi = hi.minimum(places + 1)
+            hi = hi.minimum(past)
         return lo.int(), hi.int()
+
+    def _both_ways(self, lo: Tensor, hi: Tensor) -> Tensor:
+        """Last key + 1 that a causal query sees: itself, or the end of its segment's prefix."""
+        assert self.span.prefix is not None
+        counts = F.pad(self.span.prefix.long().cumsum(dim=1), (1, 0))
+        lo, hi = lo.expand(len(counts), -1), hi.expand(len(counts), -1)
+        ends = lo + counts.gather(1, hi) - counts.gather(1, lo)
+        return ends.maximum(torch.arange(1, self.span.length + 1, device=ends.device))
 
 
 class MemoryMask(Mask):

@@ -45,7 +45,8 @@ class Causal:
         """Summed nats of the next tokens; in training experts are kept in balance as well."""
         if self.segments > 1:
             return self.recurrent(model, batch)
-        output = model(batch["inputs"], mask=batch.get("mask"))
+        seen = {name: batch[name] for name in ("mask", "prefix") if name in batch}
+        output = model(batch["inputs"], **seen)
         total, count = output.cross_entropy(batch["targets"], ignore=IGNORE)
         if output.balance is None:
             return Loss(total, count, {})

@@ -7,7 +7,15 @@ from pydantic import Field
 from ownlm.config import Config
 
 Kind = Literal[
-    "auto", "causal", "middle", "masked", "replaced", "permutation", "spans", "infilling"
+    "auto",
+    "causal",
+    "prefix",
+    "middle",
+    "masked",
+    "replaced",
+    "permutation",
+    "spans",
+    "infilling",
 ]
 
 
@@ -15,7 +23,7 @@ class ObjectiveConfig(Config):
     """The task that text is turned into; what a field means is said where it applies."""
 
     kind: Kind = "auto"
-    """causal: the next token; middle: the same, some documents with their middle last (fill in the
+    """causal: the next token; prefix: the same behind a beginning that is read both ways; middle: the same, some documents with their middle last (fill in the
     middle); masked: hidden tokens (BERT); replaced: tokens that a small generator replaced
     (ELECTRA); permutation: some tokens in a random order (XLNet); spans: spans behind sentinels
     (T5); infilling: spans and sentences out of order (BART); auto: what the family was pretrained

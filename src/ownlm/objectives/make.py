@@ -7,7 +7,9 @@ import numpy as np
 
 from ownlm import native
 from ownlm.errors import ConfigError
+from ownlm.models.families import FAMILIES
 from ownlm.models.family import Architecture
+from ownlm.models.hf_config import Reader
 from ownlm.objectives.causal import Causal
 from ownlm.objectives.config import Kind, ObjectiveConfig
 from ownlm.objectives.denoise import Infilling, Spans
@@ -15,6 +17,7 @@ from ownlm.objectives.masked import Corruption, Masked
 from ownlm.objectives.middle import MIDDLE, PREFIX, SUFFIX, FillInTheMiddle
 from ownlm.objectives.objective import Objective
 from ownlm.objectives.permutation import Permutation
+from ownlm.objectives.prefix import Prefix
 from ownlm.objectives.replaced import Replaced
 from ownlm.objectives.rows import Ids
 from ownlm.objectives.vocabulary import vocabulary
@@ -25,6 +28,7 @@ Shape = Literal["decoder", "encoder", "encoder-decoder"]
 # fmt: off
 FOR = {
     "causal":    "decoder",
+    "prefix":    "decoder",
     "middle":    "decoder",
     "masked":    "encoder",
     "replaced":  "encoder",
@@ -76,9 +80,17 @@ def shape_of(architecture: Architecture) -> Shape:
 
 def settled(config: ObjectiveConfig, architecture: Architecture, family: str) -> ObjectiveConfig:
     """`config` with nothing left open; ConfigError where the model cannot learn it."""
-    shape, kind = shape_of(architecture), config.kind
+    kind: Kind = config.kind
     if kind == "auto":
-        kind = OWN.get(family, USUAL[shape])
+        kind = OWN.get(family, USUAL[shape_of(architecture)])
+    _require_able(kind, architecture, family)
+    rate = config.rate or RATES.get(kind, 0.0)
+    found = {"kind": kind, "rate": rate, "pairs": _pairs(config, kind, architecture, family)}
+    return config.model_copy(update=found | {"segments": _segments(config, family)})
+
+
+def _require_able(kind: Kind, architecture: Architecture, family: str) -> None:
+    shape = shape_of(architecture)
     if "permutation" in (kind, OWN.get(family)) and kind != OWN.get(family):
         raise ConfigError(
             f"{family} cannot learn {kind!r}",
@@ -88,8 +100,9 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
     if FOR[kind] != shape:
         able = ", ".join(name for name, wanted in FOR.items() if wanted == shape)
         article = "a" if shape == "decoder" else "an"
+        others = ", ".join(_families(FOR[kind]))
         raise ConfigError(
-            f"{family} is {article} {shape}, which cannot learn {kind!r}",
+            f"{family} is {article} {shape}, which cannot learn {kind!r}; these can: {others}",
             where="objective.kind",
             next_command=f"--objective.kind {able.split(', ')[0]} (it can learn: {able})",
         )
@@ -100,6 +113,25 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
             where="model.head",
             next_command="leave out model.head",
         )
+    if kind == "prefix" and family in REMEMBER:
+        raise ConfigError(
+            f"{family} reads in one direction only, and cannot learn 'prefix'",
+            where="objective.kind",
+            next_command="--objective.kind causal, or a family without memory such as gpt2, llama",
+        )
+
+
+def _families(shape: str) -> list[str]:
+    """Names of the families of a shape, those apart that are known for another objective."""
+    return [
+        name
+        for name, family in FAMILIES.items()
+        if name not in OWN | dict.fromkeys(REMEMBER)
+        and shape_of(family.from_hf(Reader(family.to_hf(family.typical)))) == shape
+    ]
+
+
+def _pairs(config: ObjectiveConfig, kind: Kind, architecture: Architecture, family: str) -> str:
     can_pair = kind == "masked" and architecture.task is not None
     pairs = config.pairs
     if pairs == "auto":
@@ -110,7 +142,10 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
             where="objective.pairs",
             next_command="--objective.pairs none, or --model.family bert",
         )
-    rate = config.rate or RATES.get(kind, 0.0)
+    return pairs
+
+
+def _segments(config: ObjectiveConfig, family: str) -> int:
     segments = config.segments or (RECURRENT if family in REMEMBER else 1)
     if segments > 1 and family not in REMEMBER:
         raise ConfigError(
@@ -118,8 +153,7 @@ def settled(config: ObjectiveConfig, architecture: Architecture, family: str) ->
             where="objective.segments",
             next_command=f"--objective.segments 1, or one of {', '.join(REMEMBER)}",
         )
-    found = {"kind": kind, "pairs": pairs, "rate": rate, "segments": segments}
-    return config.model_copy(update=found)
+    return segments
 
 
 def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "") -> Objective:
@@ -130,6 +164,8 @@ def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "
     """
     if config.kind == "causal":
         return Causal(segments=max(1, config.segments))
+    if config.kind == "prefix":
+        return Prefix()
     if config.kind == "permutation":
         return Permutation(rate=config.rate, segments=max(1, config.segments))
     vocab = vocabulary(tokenizer)

@@ -6,7 +6,7 @@ from ownlm.inspection.architecture import sketch
 from ownlm.models.config import ModelConfig
 from ownlm.models.generator import WithGenerator, build_pair
 from ownlm.models.load import build_any, decoder_start, hf_values
-from ownlm.models.model import Model
+from ownlm.models.model import PREFIX_LM, Model
 from ownlm.objectives.make import CONTROLS, SENTINELS, make_objective, settled
 from ownlm.objectives.objective import Objective
 from ownlm.recipes.config import RunConfig
@@ -50,7 +50,10 @@ def fresh_model(config: RunConfig) -> nn.Module:
     seed = config.train.seed
     if config.objective.kind == "replaced":
         return build_pair(config.model, seed=seed)
-    return build_any(config.model, seed=seed)
+    model = build_any(config.model, seed=seed)
+    if config.objective.kind == "prefix":
+        model.config[PREFIX_LM] = True
+    return model
 
 
 def wanted(model: nn.Module) -> Model:
