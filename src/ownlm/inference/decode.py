@@ -95,4 +95,6 @@ def _last_logits(model: Decoder, ids: Sequence[int], cache: Cache | None, prefix
     row = torch.tensor([ids], device=model.device)
     if not prefix:
         return model(row, cache=cache).last_logits[0]
-    return model(row, cache=cache, prefix=(torch.arange(len(ids), device=row.device) < prefix)[None]).last_logits[0]
+    return model(
+        row, cache=cache, prefix=(torch.arange(len(ids), device=row.device) < prefix)[None]
+    ).last_logits[0]

@@ -35,9 +35,7 @@ class Span:
     the segment sees them. None: no such tokens."""
 
 
-def first_span(
-    ids_BT: Tensor, segments_BT: Tensor | None, prefix_BT: Tensor | None = None
-) -> Span:
+def first_span(ids_BT: Tensor, segments_BT: Tensor | None, prefix_BT: Tensor | None = None) -> Span:
     """The span of a pass without a cache."""
     length, prefix = ids_BT.shape[1], None if prefix_BT is None else prefix_BT.bool()
     if segments_BT is None:
