@@ -80,7 +80,8 @@ def test_a_prefix_is_seen_by_all_of_its_segment(name: str, window: int) -> None:
     same, and so does a range that is read as a tensor."""
     segments, prefix = SEGMENTS[name], torch.tensor(PREFIXES[name])
     numbers = None if segments is None else torch.tensor(segments)
-    mask = Mask(first_span(torch.zeros(2, 7), numbers, prefix), causal=True, window=window)
+    span = first_span(torch.zeros(2, 7), numbers).both_ways(prefix)
+    mask = Mask(span, causal=True, window=window)
     both = seen_by_hand(name, causal=False, window=window)
     seen = seen_by_hand(name, True, window) | (both & (prefix[:, None] > 0))
     assert torch.equal(mask.built[:, 0], seen)

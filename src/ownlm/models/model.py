@@ -100,6 +100,7 @@ class SingleStack(Model):
         mask: Tensor | None = None,
         cache: Cache | None = None,
         types: Tensor | None = None,
+        *,
         prefix: Tensor | None = None,
     ) -> Output:
         """Ids (B, T) to hidden states and, on demand, logits (B, T, V), or those of the task.
@@ -110,10 +111,8 @@ class SingleStack(Model):
         for the first tokens of sequences that a decoder is to read both ways.
         """
         mask = numbers(mask)
-        if cache is None:
-            span = first_span(ids_BT, mask, prefix)
-        else:
-            span = cache.advance(ids_BT, mask, *(() if prefix is None else (prefix,)))
+        span = first_span(ids_BT, mask) if cache is None else cache.advance(ids_BT, mask)
+        span = span if prefix is None else span.both_ways(prefix)
         x_BTD = self.embed(ids_BT, span.positions, types)
         experts = self.architecture.stack.experts
         routes: list[Tensor] = []

@@ -26,11 +26,14 @@ class TwoStreams(SingleStack):
         cache: Cache | None = None,
         types: Tensor | None = None,
         order: Order | None = None,
+        *,
+        prefix: Tensor | None = None,
     ) -> Output:
         """With an `order` (`nn.streams.factorise`) the output for its places, (B, P, ...).
 
         Without one the content stream's, (B, T, ...): good for classes, of no use to predict
         a token that it has seen. `cache` may be a memory; `types` (B, T) tell sentences apart.
+        All is read both ways, a `prefix` too.
         """
         mask = numbers(mask)
         x_BTD, span = self.enter(ids_BT, mask, cache)

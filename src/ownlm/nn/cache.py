@@ -89,21 +89,17 @@ class Cache:
     def __len__(self) -> int:
         return self.length
 
-    def advance(
-        self, ids_BT: Tensor, segments_BT: Tensor | None, prefix_BT: Tensor | None = None
-    ) -> Span:
+    def advance(self, ids_BT: Tensor, segments_BT: Tensor | None) -> Span:
         """The span of the next tokens, once per forward and before any layer.
 
         Tokens without segments continue the last token's segment; the first segments may also
-        come after tokens that had none, which then count as segment 1. Only the first tokens may
-        hold a prefix: those after them see all that is held anyway.
+        come after tokens that had none, which then count as segment 1.
         """
         past, length = self.length, ids_BT.shape[1]
         self.length = past + length
         if past == 0:
             self.segments = segments_BT
-            return first_span(ids_BT, segments_BT, prefix_BT)
-        assert prefix_BT is None, "a prefix comes first"
+            return first_span(ids_BT, segments_BT)
         if segments_BT is None and self.segments is None:
             return Span(past, length, torch.arange(past, past + length, device=ids_BT.device))
         before = self.segments if self.segments is not None else ids_BT.new_ones(len(ids_BT), past)

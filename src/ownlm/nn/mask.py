@@ -8,7 +8,7 @@ softmax over nothing is not a number).
 Shapes: B batch, T query tokens, S key tokens (cached ones first), H heads.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,13 +34,19 @@ class Span:
     """(B, T), true for the first tokens of segments that a causal stack reads both ways: all of
     the segment sees them. None: no such tokens."""
 
+    def both_ways(self, prefix_BT: Tensor) -> "Span":
+        """The same with a prefix. Only the first tokens may hold one: those that come after
+        others see these anyway."""
+        assert self.past == 0, "a prefix comes first"
+        return replace(self, prefix=prefix_BT.bool())
 
-def first_span(ids_BT: Tensor, segments_BT: Tensor | None, prefix_BT: Tensor | None = None) -> Span:
+
+def first_span(ids_BT: Tensor, segments_BT: Tensor | None) -> Span:
     """The span of a pass without a cache."""
-    length, prefix = ids_BT.shape[1], None if prefix_BT is None else prefix_BT.bool()
+    length = ids_BT.shape[1]
     if segments_BT is None:
-        return Span(0, length, torch.arange(length, device=ids_BT.device), None, prefix)
-    return Span(0, length, count_positions(segments_BT), segments_BT, prefix)
+        return Span(0, length, torch.arange(length, device=ids_BT.device))
+    return Span(0, length, count_positions(segments_BT), segments_BT)
 
 
 def count_positions(segments_BS: Tensor) -> Tensor:
