@@ -134,3 +134,18 @@ def test_pickles_are_refused_with_the_way_out(name: str, tmp_path: Path) -> None
 def test_no_weights_at_all(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.safetensors: missing"):
         find_files(tmp_path)
+
+
+def test_a_tensor_is_mapped_once(tmp_path: Path) -> None:
+    """An output matrix that stands in for the token table must not be the same memory."""
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(2, 3), "b": torch.zeros(4, 3)}, path)
+    files = TensorFiles([path])
+    both = files.mapped(["a", "b"], torch.float32)
+    assert both is not None and torch.equal(both, torch.cat([torch.ones(2, 3), torch.zeros(4, 3)]))
+    assert files.mapped(["a"], torch.float32) is None
+    assert files.mapped(["b"], torch.float32) is None
+    again = TensorFiles([path])
+    assert again.mapped(["b", "a"], torch.float32) is None  # not in the order of the disk
+    assert again.mapped(["b"], torch.float32) is not None
+    assert again.mapped(["a"], torch.bfloat16) is None

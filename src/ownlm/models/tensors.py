@@ -63,6 +63,7 @@ class TensorFiles:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._maps: dict[Path, Tensor | None] = {}
+        self._given: set[str] = set()
         self.entries: dict[str, Entry] = {}
         self.paths: dict[str, Path] = {}
         for path in paths:
@@ -89,18 +90,22 @@ class TensorFiles:
         return False
 
     def mapped(self, names: Sequence[str], dtype: torch.dtype) -> Tensor | None:
-        """A part of the map of their file, if they are of that type and end to end."""
+        """A part of the map of their file, if they are of that type and end to end.
+
+        Each is given out once: two parameters made of one tensor must not share memory.
+        """
         entries, paths = [self.entries[n] for n in names], {self.paths[n] for n in names}
         begin, end, shape = entries[0].begin, entries[-1].end, entries[0].shape
         together = len(paths) == 1 and all(a.end == b.begin for a, b in pairwise(entries))
         fits = all(TYPES[e.dtype] == dtype for e in entries) and begin % dtype.itemsize == 0
-        if not (together and fits and begin < end):
+        if not (together and fits and begin < end) or self._given.intersection(names):
             return None
         path = paths.pop()
         if path not in self._maps:
             self._maps[path] = _map(path)
         if (whole := self._maps[path]) is None or end > len(whole):
             return None
+        self._given.update(names)
         flat = whole[begin:end].view(dtype)
         return flat.view(-1, *shape[1:]) if len(names) > 1 else flat.view(shape)
 
