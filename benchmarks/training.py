@@ -1,14 +1,18 @@
-"""Training speed beside nanoGPT: same shape, batch and dropout, one run, turns interleaved.
+"""Training speed beside other packages: same shape, batch and targets, one run, turns interleaved.
 
-    python benchmarks/training.py --nanogpt PATH_OF_A_CHECKOUT [--shape mini] [--rounds 7]
+    python benchmarks/training.py --shape mini --nanogpt PATH_OF_A_CHECKOUT --dropout 0.2
+    python benchmarks/training.py --shape bert-real --text LINES --tokenizer FOLDER --sort
 
 Every contestant is a process of its own that stays alive; the parent lets one of them work at a
-time, round after round, so that a drift of the machine's speed meets all alike. A turn is a
-few whole updates (forward, backward, clip, AdamW) on random tokens. Quoted: medians over the
-rounds, and the median of the ratios within each round.
+time, round after round, so that a drift of the machine's speed meets all alike. A turn is a few
+whole updates (forward, backward, clip, AdamW) on random tokens. Quoted: medians over the rounds,
+and the median of the ratios within each round; and the share of torch's own bf16 product rate, by
+the operations that the update needs (no padding, the head where there is a target).
 
-nanogpt shipped: float32, not compiled, as its README says for a CPU. nanogpt best: autocast to
-bfloat16, compiled, jemalloc preloaded where it is installed.
+A contestant is PACKAGE-PRECISION-MODE. Packages: ownlm; nanogpt (a checkout), litgpt,
+x_transformers, transformers, torch. Precision: of ownlm fp32 or bf16; of the others fp32, autocast
+(to bf16) or weights (all in bf16). Mode: eager or compiled. Peers get jemalloc with huge pages
+where it is installed; PACKAGE-fp32-eager is the package as its README has it.
 """
 
 import argparse
@@ -19,107 +23,49 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "tiny": {"layers": 4, "heads": 4, "dim": 128, "context": 64, "batch": 12, "vocab": 65},
-    "mini": {"layers": 6, "heads": 6, "dim": 384, "context": 256, "batch": 64, "vocab": 65},
-    "gpt2": {"layers": 12, "heads": 12, "dim": 768, "context": 1024, "batch": 1, "vocab": 50257},
-    "gpt2x4": {"layers": 12, "heads": 12, "dim": 768, "context": 1024, "batch": 4, "vocab": 50257},
+from shapes import SHAPES, Work
+
+from ownlm import runtime
+
+BEST = "autocast-compiled"
+PEERS = {
+    "causal": ("nanogpt", "litgpt", "transformers", "x_transformers", "torch"),
+    "masked": ("transformers", "x_transformers", "torch"),
+    "pair": ("transformers",),
 }
+PASSED = ("nanogpt", "shape", "dropout", "threads", "text", "tokenizer")
 
 
-def nanogpt_step(shape: dict[str, Any], best: bool) -> Callable[[], None]:
-    """One update as nanoGPT's train.py makes it."""
-    import torch
-    from model import GPT, GPTConfig  # the checkout, put on sys.path by the caller
-
-    torch.manual_seed(1337)
-    sizes = {"n_layer": shape["layers"], "n_head": shape["heads"], "n_embd": shape["dim"]}
-    rest = {"block_size": shape["context"], "vocab_size": shape["vocab"], "bias": False}
-    model = GPT(GPTConfig(**sizes, **rest, dropout=shape["dropout"]))
-    optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.99), "cpu")
-    forward = torch.compile(model) if best else model
-    context = torch.autocast("cpu", torch.bfloat16) if best else nullcontext()
-    size = (shape["batch"], shape["context"] + 1)
-
-    def step() -> None:
-        tokens = torch.randint(shape["vocab"], size)
-        with context:
-            _, loss = forward(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        loss.item()
-
-    return step
-
-
-def ownlm_step(shape: dict[str, Any], precision: str, compiled: bool) -> Callable[[], None]:
-    """One update as `ownlm pretrain` makes it."""
-    import torch
-
-    from ownlm import runtime
-
-    runtime.settle_memory(4 << 30)
-    torch.set_num_threads(runtime.core_count())
-
-    import numpy as np
-
-    from ownlm.data.loader import Examples
-    from ownlm.models.config import ModelConfig
-    from ownlm.models.load import build_model
-    from ownlm.objectives.causal import Causal
-    from ownlm.training.config import OptimizerConfig
-    from ownlm.training.optimizer import AdamW
-    from ownlm.training.precision import Weights
-    from ownlm.training.step import Stepper, read
-
-    sizes = {k: shape[k] for k in ("layers", "heads", "dim", "context", "vocab", "dropout")}
-    sizes["act"] = "gelu"  # as nanoGPT
-    model = build_model(ModelConfig(family="gpt2", tied=True, bias=False, **sizes), seed=1337)
-    model.train()
-    weights = Weights(model, precision)
-    optimizer = AdamW(weights.master, OptimizerConfig(betas=(0.9, 0.99)))
-    stepper = Stepper(model, Causal(), weights, optimizer, seed=1, clip=1.0, compiled=compiled)
-    rng, size, number = np.random.default_rng(0), (shape["batch"], shape["context"] + 1), [0]
-
-    def step() -> None:
-        tokens = rng.integers(shape["vocab"], size=size)
-        read(stepper.step([Examples(tokens, None, tokens[:, 0])], number[0], 1e-3))
-        number[0] += 1
-
-    return step
-
-
-def work(contestant: str, shape: dict[str, Any], checkout: str) -> None:
+def work(contestant: str, options: argparse.Namespace) -> None:
     """The worker's loop: a number of updates in on a line, the seconds they took out."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
-    if contestant.startswith("nanogpt"):
-        sys.path.insert(0, checkout)
-        step = nanogpt_step(shape, best=contestant.endswith("best"))
-    else:
-        _, precision, compiled = contestant.split("-")
-        step = ownlm_step(shape, precision, compiled == "compiled")
+    import torch
+    from contestants import updates
+
+    torch.set_num_threads(options.threads)
+    job = Work(SHAPES[options.shape], options.text, options.tokenizer, options.sort)
+    made = updates(contestant, job, options.dropout, options.nanogpt)
     for line in sys.stdin:
         start = time.perf_counter()
         for _ in range(int(line)):
-            step()
+            next(made)
         print(json.dumps(time.perf_counter() - start), file=answers, flush=True)
 
 
 def start(contestant: str, options: argparse.Namespace) -> subprocess.Popen[str]:
-    """A worker process; jemalloc for nanoGPT at its best."""
-    environment = dict(os.environ)
-    if contestant == "nanogpt-best" and (library := ctypes.util.find_library("jemalloc")):
+    """A worker process; jemalloc for peers at their best."""
+    environment = dict(os.environ) | {"OMP_NUM_THREADS": str(options.threads)}
+    peer = not contestant.startswith("ownlm") and not contestant.endswith("fp32-eager")
+    if peer and (library := ctypes.util.find_library("jemalloc")):
         environment |= {"LD_PRELOAD": library, "MALLOC_CONF": "thp:always"}
     words = [sys.executable, __file__, "--worker", contestant]
-    for name in ("nanogpt", "shape", "dropout"):
+    for name in PASSED:
         words += [f"--{name}", str(getattr(options, name))]
+    words += ["--sort"] if options.sort else []
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return subprocess.Popen(words, env=environment, **pipes)
 
@@ -131,48 +77,101 @@ def turn(worker: subprocess.Popen[str], updates: int) -> float:
     return float(json.loads(worker.stdout.readline()))
 
 
-def main() -> None:
-    """Measure and print a table."""
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nanogpt", default="", help="a nanoGPT checkout")
     parser.add_argument("--shape", default="mini", choices=SHAPES)
-    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--contestants", default="", help="the first is compared to the rest")
+    parser.add_argument("--nanogpt", default="", help="a nanoGPT checkout")
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--updates", type=int, default=2, help="updates a turn")
-    default = "ownlm-bf16-eager,nanogpt-shipped,nanogpt-best"
-    parser.add_argument("--contestants", default=default, help="the first is compared to the rest")
+    parser.add_argument("--warm", type=int, default=2, help="updates before the first round")
+    parser.add_argument("--threads", type=int, default=runtime.core_count())
+    parser.add_argument("--text", default="", help="lines whose lengths bert-real has")
+    parser.add_argument("--tokenizer", default="", help="what makes tokens of them")
+    parser.add_argument("--sort", action="store_true", help="batches of sequences of like length")
+    parser.add_argument("--wait", action="store_true", help="for Enter, before the rounds")
+    parser.add_argument("--json", default="", help="a file for the figures")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    shape = SHAPES[options.shape] | {"dropout": options.dropout}
-    if options.worker:
-        return work(options.worker, shape, options.nanogpt)
+    return parser.parse_args()
 
-    from limits import product_rate
 
-    from ownlm import runtime
+def usual(options: argparse.Namespace) -> list[str]:
+    """Ownlm, then every peer that makes such a model, at its best."""
+    peers = [p for p in PEERS[SHAPES[options.shape].kind] if p != "nanogpt" or options.nanogpt]
+    return ["ownlm-bf16-eager", *(f"{peer}-{BEST}" for peer in peers)]
 
-    names = options.contestants.split(",")
-    workers = {name: start(name, options) for name in names}
-    for name, worker in workers.items():
-        print(f"{name}: ready after {turn(worker, 2):.1f} s", file=sys.stderr)
+
+def ready(names: list[str], options: argparse.Namespace) -> dict[str, subprocess.Popen[str]]:
+    """Workers that have made their first updates; one that cannot is left out."""
+    workers = {}
+    for name in names:
+        worker = start(name, options)
+        try:
+            print(f"{name}: ready after {turn(worker, options.warm):.1f} s", file=sys.stderr)
+        except (OSError, ValueError):
+            print(f"{name}: cannot take part", file=sys.stderr)
+            continue
+        workers[name] = worker
+    return workers
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The rounds of all contestants and what they come to."""
+    workers = ready(options.contestants.split(",") if options.contestants else usual(options),
+                    options)  # fmt: skip
+    if options.wait:
+        input("Enter begins the rounds\n")
     rounds = [
         {name: turn(worker, options.updates) for name, worker in workers.items()}
         for _ in range(options.rounds)
     ]
-    tokens = options.updates * shape["batch"] * shape["context"]
-    print(f"{options.shape} {shape}")
-    for name in names:
-        seconds = statistics.median(r[name] for r in rounds)
-        ratio = statistics.median(r[name] / r[names[0]] for r in rounds)
-        print(f"{name:20} {tokens / seconds:9,.0f} tokens/s   {names[0]} is {ratio:5.2f} times it")
     for worker in workers.values():
         worker.kill()
+    job = Work(SHAPES[options.shape], options.text, options.tokenizer, options.sort)
+    return {"options": vars(options), "rounds": rounds, "rate": product_rate(options.threads),
+            "figures": job.figures, "machine": machine()}  # fmt: skip
+
+
+def product_rate(threads: int) -> float:
+    import torch
+    from limits import product_rate
+
+    runtime.settle_memory()
+    torch.set_num_threads(threads)
+    return product_rate(torch.bfloat16)
+
+
+def machine() -> str:
     import torch
 
-    torch.set_num_threads(runtime.core_count())
-    print(f"torch's bf16 product: {product_rate(torch.bfloat16) / 1e12:.2f} TFLOP/s")
-    print(runtime.describe(torch.device("cpu")))
-    return None
+    return str(runtime.describe(torch.device("cpu")))
+
+
+def show(found: dict[str, Any]) -> None:
+    """A table."""
+    rounds, figures, updates = found["rounds"], found["figures"], found["options"]["updates"]
+    print(f"{found['options']['shape']} {SHAPES[found['options']['shape']]}")
+    first = next(iter(rounds[0]))
+    for name in rounds[0]:
+        seconds = statistics.median(r[name] for r in rounds) / updates
+        ratio = statistics.median(r[name] / r[first] for r in rounds)
+        share = figures["operations"] / seconds / found["rate"]
+        print(f"{name:36} {figures['tokens'] / seconds:9,.0f} tokens/s {share:5.0%} of the product"
+              f"   {first} is {ratio:5.2f} times it")  # fmt: skip
+    print(f"torch's bf16 product: {found['rate'] / 1e12:.2f} TFLOP/s\n{found['machine']}")
+
+
+def main() -> None:
+    """Measure, print a table, keep the figures."""
+    options = parse()
+    if options.worker:
+        return work(options.worker, options)
+    found = measure(options)
+    if options.json:
+        Path(options.json).write_text(json.dumps(found, indent=1))
+    return show(found)
 
 
 if __name__ == "__main__":
