@@ -12,7 +12,7 @@ from ownlm.nn.cache import Cache, WindowCache
 from ownlm.nn.config import LayerKind, RopeConfig, StackConfig
 from ownlm.nn.mask import Mask, MemoryMask, first_span
 from ownlm.nn.relative import bucket
-from ownlm.nn.stack import Memory, Stack
+from ownlm.nn.stack import Memory, Stack, recompute
 
 CONFIG = StackConfig(
     layers=3, dim=16, heads=4, kv_heads=2, head_dim=4, hidden=24, causal=True, norm="rms",
@@ -144,3 +144,40 @@ def test_last_norm_stands_after_all_but_post_norm_blocks() -> None:
     out = pre(x, first_span(x[..., 0], None))
     hidden = pre.norm.weight
     assert torch.allclose(F.rms_norm(out / hidden, (16,)), out / hidden, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("cross", [False, True])
+def test_blocks_computed_again_give_the_same_gradients(dtype: torch.dtype, cross: bool) -> None:
+    """Dropout included: the second pass draws the seeds of the first."""
+    stack = stack_of(dropout=0.3, dropout_attention=0.3, cross=cross, layers=3).to(dtype).train()
+    memory = Memory(stream(7).to(dtype)) if cross else None
+
+    def gradients(seed: int) -> list[Tensor]:
+        torch.manual_seed(seed)
+        stack.zero_grad()
+        x = stream(20).to(dtype).requires_grad_()
+        stack(x, first_span(x[..., 0], None), memory=memory).float().square().sum().backward()
+        return [x.grad, *(p.grad.clone() for p in stack.parameters())]  # type: ignore[list-item,union-attr]
+
+    def kept_bytes() -> int:
+        seen: set[int] = set()
+        total = [0]
+
+        def pack(tensor: Tensor) -> Tensor:
+            new = tensor.untyped_storage().data_ptr() not in seen
+            seen.add(tensor.untyped_storage().data_ptr())
+            total[0] += new * tensor.untyped_storage().nbytes()
+            return tensor
+
+        x = stream(64).to(dtype).requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            kept.append(stack(x, first_span(x[..., 0], None), memory=memory))
+        return total[0]
+
+    kept: list[Tensor] = []  # alive, so that no address comes twice
+    expected, held = gradients(5), kept_bytes()
+    assert recompute(torch.nn.Sequential(stack))
+    assert all(map(torch.equal, gradients(5), expected))
+    assert not all(map(torch.equal, gradients(6), expected))
+    assert kept_bytes() < held / 3

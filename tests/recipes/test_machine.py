@@ -12,6 +12,7 @@ from ownlm.nn import fused
 from ownlm.recipes import machine
 from ownlm.recipes.named import recipe
 from ownlm.recipes.plan import sketched
+from ownlm.recipes.task import with_objective
 from ownlm.training.config import Choices
 
 CPU = torch.device("cpu")
@@ -83,6 +84,35 @@ def test_the_micro_batch_is_the_largest_part_that_fits(available: int, micro_bat
     assert needed(memory, chosen) == 4 * GIB + (micro_batch or 12) * GIB
 
 
+def test_blocks_are_computed_again_where_a_sequence_would_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not choose().recompute
+    assert choose(recompute="on").recompute
+    config = recipe("char-mini").with_values({"model": {"vocab": 300}})
+    memory = sketched(config.model).memory["fp32"]
+    assert memory.recomputed < memory.activations / 2
+    monkeypatch.setattr(machine, "available_memory", lambda device: memory.training)
+    tight = choose(precision="fp32")
+    assert tight.recompute and tight.micro_batch > 0
+    assert not choose(precision="fp32", recompute="off").recompute
+    described = sketched(config.model)
+    less = machine.needed_memory(described, tight, 64)
+    assert less < machine.needed_memory(
+        described, tight.model_copy(update={"recompute": False}), 64
+    )
+
+
+@pytest.mark.parametrize("family", ["transformer-xl", "xlnet", "lstm"])
+def test_a_memory_is_not_computed_again(family: str) -> None:
+    config = recipe("gpt").with_values({"model": {"family": family}, "train": {"recompute": "on"}})
+    with pytest.raises(ConfigError, match="carries a memory") as caught:
+        with_objective(config)
+    assert "--train.recompute off" in caught.value.next_command
+    memory = sketched(config.model.model_copy(update={"vocab": 300})).memory["bf16"]
+    assert memory.recomputed == memory.activations
+
+
 def needed(memory: Memory, choices: Choices) -> int:
     config = recipe("char-tiny").with_values({"model": {"vocab": 300}})
     described = dataclasses.replace(sketched(config.model), memory={"fp32": memory})
@@ -94,7 +124,7 @@ def needed(memory: Memory, choices: Choices) -> int:
     [
         (torch.OutOfMemoryError("CUDA out of memory"), 0, "--train.micro-batch 32"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 8, "batch 4"),
-        (MemoryError(), 1, "a smaller --model.context"),
+        (MemoryError(), 1, "--train.recompute on"),
     ],
 )
 def test_a_full_memory_is_refused_with_a_smaller_setting(
@@ -106,6 +136,14 @@ def test_a_full_memory_is_refused_with_a_smaller_setting(
         raise error
     assert advice in caught.value.next_command
     assert f"{micro_batch or 64} sequences of 256 tokens" in caught.value.what
+
+
+def test_where_nothing_else_helps_the_model_must_be_smaller() -> None:
+    config = recipe("char-mini").with_values({"model": {"vocab": 300}})
+    choices, described = Choices(micro_batch=1, recompute=True), sketched(config.model)
+    with pytest.raises(ConfigError) as caught, machine.memory_errors(config, choices, described):
+        raise MemoryError
+    assert "a smaller --model.context" in caught.value.next_command
 
 
 def test_other_errors_pass_through() -> None:

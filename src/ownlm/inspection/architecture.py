@@ -49,6 +49,8 @@ class Memory:
     """AdamW's two moments and, in bf16, the float32 masters."""
     activations: int
     """Kept for the backward pass of one sequence of full context; an estimate."""
+    recomputed: int = 0
+    """The same where blocks keep only what enters them, if they can."""
 
     @property
     def training(self) -> int:
@@ -161,12 +163,16 @@ def _same(one: Part, other: Part) -> bool:
 def _memory(model: Model, parameters: int, precision: str) -> Memory:
     """The table of `training.precision` in bytes; AdamW keeps two moments in float32."""
     width, split = WIDTHS[precision], precision != "fp32"
+    kept, logits = activations(model), 4 * model.context * model.vocab
+    stack = model.architecture.stack
+    entering = kept // stack.layers + stack.layers * model.context * stack.dim
     return Memory(
         weights=width * parameters,
-        cache_1k=width * _cached(model.architecture.stack, 1024),
+        cache_1k=width * _cached(stack, 1024),
         gradients=(width + 4 * split) * parameters,
         optimizer=(8 + 4 * split) * parameters,
-        activations=width * activations(model) + 4 * model.context * model.vocab,
+        activations=width * kept + logits,
+        recomputed=width * (min(kept, entering) if model.new_memory() is None else kept) + logits,
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ownlm.nn.block import Block, Context, ExpertBlock, ParallelBlock
 from ownlm.nn.cache import Cache
@@ -38,6 +39,9 @@ class Stack(nn.Module):
         self.norm = nn.Identity() if c.norm_at == "post" else make_norm(c.norm, c.dim, c.norm_eps)
         self.drop_last = Dropout(c.dropout_last)
         self.relative = RelativeBias(c) if c.buckets else None
+        self.recompute = False
+        """Keep only what enters each block, and compute the rest again in the backward pass
+        (Chen et al. 2016, arXiv:1604.06174)."""
 
     def forward(
         self,
@@ -59,7 +63,11 @@ class Stack(nn.Module):
             held = cache.layers[layer] if cache is not None else None
             table = tables.get(kind.rope)
             context = Context(masks[kind.sight], table, held, hidden, memory_mask, routes)
-            x_BTD = block(x_BTD, context)
+            # A block with a cache would write to it twice.
+            if self.recompute and held is None and torch.is_grad_enabled():
+                x_BTD = checkpoint(block, x_BTD, context, use_reentrant=False)
+            else:
+                x_BTD = block(x_BTD, context)
         y_BTD: Tensor = self.drop_last(self.norm(x_BTD))
         return y_BTD
 
@@ -87,3 +95,14 @@ class Stack(nn.Module):
         ropes = {kind.rope for kind in self.config.kinds if kind.rope is not None}
         width = self.config.head_dim
         return {rope: rotation(rope, span.positions, width, dtype) for rope in ropes}
+
+
+def recompute(model: nn.Module) -> bool:
+    """Let all blocks of a model keep only what enters them; False where segments pass on a
+    memory, which a second pass would change, and where there are no blocks."""
+    stacks = [module for module in model.modules() if isinstance(module, Stack)]
+    if not stacks or any(stack.new_memory() is not None for stack in stacks):
+        return False
+    for stack in stacks:
+        stack.recompute = True
+    return True

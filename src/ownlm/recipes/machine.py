@@ -28,8 +28,9 @@ NARROW = 128
 
 def settle(
     config: RunConfig, before: Choices | None, described: Description, device: torch.device
-) -> Choices:
-    """Choose, and set the process up for it: threads, and memory that is reused.
+) -> tuple[Choices, str]:
+    """Choose, and set the process up for it: threads, and memory that is reused; what was done
+    about memory, in words.
 
     `before` are the choices of a run that goes on; they stay, save what the configuration now
     states itself.
@@ -40,19 +41,26 @@ def settle(
     torch.set_num_threads(chosen.threads)
     if device.type == "cpu":
         needed = needed_memory(described, chosen, config.train.batch)
-        runtime.settle_memory(min(needed, int(available_memory(device) * SHARE)))
-    return chosen
+        reserved = min(needed, int(available_memory(device) * SHARE))
+        return chosen, runtime.settle_memory(reserved)
+    return chosen, "allocator of the device"
 
 
 def choose(config: RunConfig, described: Description, device: torch.device) -> Choices:
     """What each `auto` becomes in a run that begins here."""
     train, precision = config.train, _precision(config, device)
+    memory, available = described.memory[precision], available_memory(device)
+    again = train.recompute == "on" or (
+        train.recompute == "auto"
+        and memory.training > available * SHARE
+        and memory.recomputed < memory.activations
+    )
     return Choices(
         precision=precision,
         compile=train.compile == "on",  # auto: the trainer measures (training/probe.py)
         threads=train.threads or _threads(),
-        micro_batch=train.micro_batch
-        or fitting(train.batch, described.memory[precision], available_memory(device)),
+        micro_batch=train.micro_batch or fitting(train.batch, memory, available, again),
+        recompute=again,
         native=device.type == "cpu" and precision == "bf16" and fused.available(),
     )
 
@@ -65,6 +73,7 @@ def kept(config: RunConfig, before: Choices, chosen: Choices) -> Choices:
         "compile": train.compile != "auto",
         "threads": train.threads > 0,
         "micro_batch": train.micro_batch > 0,
+        "recompute": train.recompute != "auto",
     }
     if before.native != chosen.native:
         words = ("with", "without") if before.native else ("without", "with")
@@ -77,10 +86,11 @@ def kept(config: RunConfig, before: Choices, chosen: Choices) -> Choices:
     return before.model_copy(update=own)
 
 
-def fitting(batch: int, memory: Memory, available: int) -> int:
-    """Sequences at once: the largest whole part of a batch that fits; 0 stands for all of it."""
-    room = available * SHARE - (memory.training - memory.activations)
-    fits = [n for n in range(1, batch + 1) if batch % n == 0 and n * memory.activations <= room]
+def fitting(batch: int, memory: Memory, available: int, again: bool = False) -> int:
+    """Sequences at once: the largest whole part of a batch that fits; 0 stands for all of it.
+    `again`: blocks are computed again in the backward pass."""
+    room, one = available * SHARE - (memory.training - memory.activations), _kept(memory, again)
+    fits = [n for n in range(1, batch + 1) if batch % n == 0 and n * one <= room]
     largest = max(fits, default=1)
     return 0 if largest == batch else largest
 
@@ -88,7 +98,13 @@ def fitting(batch: int, memory: Memory, available: int) -> int:
 def needed_memory(described: Description, choices: Choices, batch: int) -> int:
     """Bytes at the peak of a training step, estimated."""
     memory = described.memory[choices.precision]
-    return memory.training + memory.activations * ((choices.micro_batch or batch) - 1)
+    at_once = choices.micro_batch or batch
+    return memory.training - memory.activations + _kept(memory, choices.recompute) * at_once
+
+
+def _kept(memory: Memory, again: bool) -> int:
+    """Bytes that a sequence's backward pass needs."""
+    return memory.recomputed if again else memory.activations
 
 
 @contextlib.contextmanager
@@ -106,10 +122,17 @@ def memory_errors(config: RunConfig, choices: Choices, described: Description) -
             f"not enough memory for {at_once} sequences of {config.model.context} tokens at once, "
             f"about {readable(needed)}",
             kept="the newest checkpoint, if there is one",
-            next_command=f"--train.micro-batch {smaller[-1]}, which learns the same"
-            if smaller
-            else "a smaller --model.context or --model.dim",
+            next_command=_smaller(smaller, choices),
         ) from error
+
+
+def _smaller(sizes: list[int], choices: Choices) -> str:
+    """What to try next where memory was full; the gentlest first."""
+    if sizes:
+        return f"--train.micro-batch {sizes[-1]}, which learns the same"
+    if not choices.recompute:
+        return "--train.recompute on, which learns the same and takes a third more time"
+    return "a smaller --model.context or --model.dim"
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -44,16 +44,16 @@ def plan(
     train_tokens: int,
 ) -> str:
     """Some lines for the person at the terminal; `asked` is the configuration before deriving."""
-    rows = {
-        "model": _model(config, described),
+    rows = {"model": _model(config, described)}
+    if words := [DERIVED[key] for key, *_ in asked.differences(config) if key in DERIVED]:
+        rows["derived"] = ", ".join(words)
+    rows |= {
         "learns": LEARNS[config.objective.kind].format(o=config.objective),
         "work": _work(config, train_tokens),
         "rate": _rate(config),
         "memory": _memory(config, described, choices, device),
         "machine": _machine(choices, device),
     }
-    if words := [DERIVED[key] for key, *_ in asked.differences(config) if key in DERIVED]:
-        rows["derived"] = ", ".join(words)
     return "\n".join(f"{name:<8} {text}" for name, text in rows.items())
 
 
@@ -85,9 +85,11 @@ def _memory(
     available = machine.available_memory(device)
     needed = machine.needed_memory(described, choices, config.train.batch)
     at_once = choices.micro_batch or config.train.batch
-    return f"about {readable(needed)} of {readable(available)}, {at_once} sequences at once"
+    again = ", blocks computed again" if choices.recompute else ""
+    return f"about {readable(needed)} of {readable(available)}, {at_once} sequences at once{again}"
 
 
 def _machine(choices: Choices, device: torch.device) -> str:
     cores = f", {choices.threads} of its cores" if device.type == "cpu" else ""
-    return f"{device}, {choices.precision}{cores}"
+    native = ", attention built for it" if choices.native else ""
+    return f"{device}, {choices.precision}{cores}{native}"

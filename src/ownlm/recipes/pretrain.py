@@ -27,6 +27,7 @@ from ownlm.evaluation.likelihood import Validation, likelihood
 from ownlm.evaluation.report import EVALUATION, REPORT, next_commands, write_report
 from ownlm.log import say, warn
 from ownlm.models.load import load_any, save_model, set_tokens
+from ownlm.nn.stack import recompute
 from ownlm.objectives.make import FOR
 from ownlm.objectives.objective import Objective
 from ownlm.recipes import machine, material
@@ -106,8 +107,9 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
         run.agree_on(found.identity)
         files.write_text(run.path / material.RECIPE, config.to_yaml())
         described = sketched(config.model)
-        choices = machine.settle(config, run.choices, described, device)
-        say(plan(asked, config, described, choices, device, found.data.train.tokens))
+        choices, allocator = machine.settle(config, run.choices, described, device)
+        words = plan(asked, config, described, choices, device, found.data.train.tokens)
+        say(f"{words}, {allocator}")
         objective = objective_of(config, found.tokenizer)
         with (
             loader(config, found, objective) as batches,
@@ -147,6 +149,8 @@ def trainer(
 ) -> Trainer:
     """The trainer with everything that it does not know of itself."""
     model = fresh_model(config).to(device)
+    if choices.recompute:
+        recompute(model)
     sampler = Sampler(run.path / "samples.md", found.tokenizer, config.sample, config.train.seed)
     writes = FOR[config.objective.kind] == "decoder"
     return Trainer(

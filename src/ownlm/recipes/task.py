@@ -2,11 +2,13 @@
 
 from torch import nn
 
+from ownlm.errors import ConfigError
 from ownlm.inspection.architecture import sketch
 from ownlm.models.config import ModelConfig
 from ownlm.models.generator import WithGenerator, build_pair
 from ownlm.models.load import build_any, decoder_start, hf_values
 from ownlm.models.model import PREFIX_LM, Model
+from ownlm.nn.stack import recompute
 from ownlm.objectives.make import CONTROLS, SENTINELS, make_objective, settled
 from ownlm.objectives.objective import Objective
 from ownlm.recipes.config import RunConfig
@@ -20,9 +22,15 @@ def with_objective(config: RunConfig) -> RunConfig:
     """`config` with its objective settled, and with the control tokens that this needs for a
     tokenizer that is still to be trained. ConfigError, before any text is read, for a model that
     cannot be made or cannot learn it."""
-    sized = _sized(config.model)
-    architecture = sketch(hf_values(sized)).architecture
-    objective = settled(config.objective, architecture, config.model.family)
+    model = sketch(hf_values(_sized(config.model)))
+    if config.train.recompute == "on" and not recompute(model):
+        raise ConfigError(
+            f"{config.model.family} carries a memory from segment to segment, which a second pass "
+            "through its blocks would change",
+            where="train.recompute",
+            next_command="--train.recompute off with a smaller --train.micro-batch",
+        )
+    objective = settled(config.objective, model.architecture, config.model.family)
     values = {"objective": objective.model_dump()}
     if not config.tokenizer.path:
         values["tokenizer"] = {"controls": controls(config, objective.kind)}

@@ -58,6 +58,10 @@ class TrainConfig(Config):
     faster on this machine."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model (torch.compile): faster steps after tens of seconds of preparation."""
+    recompute: Literal["auto", "on", "off"] = "auto"
+    """Keep only what enters each block and compute the rest again in the backward pass: a fraction
+    of the memory, a third more time, the same result; auto: where one sequence would not fit
+    otherwise."""
     grad_clip: float = Field(default=1.0, ge=0)
     """Largest global norm of the gradient; 0: no limit."""
     evaluate_every: int = Field(default=250, ge=0)
@@ -87,5 +91,7 @@ class Choices(Config):
     """Cores computed on; 0: left as the process was started."""
     micro_batch: int = 0
     """Sequences in memory at once; 0: the whole batch."""
+    recompute: bool = False
+    """Blocks keep only what enters them."""
     native: bool = False
     """Whether attention ran in the kernel built on this machine: its sums round otherwise."""

@@ -32,11 +32,15 @@ class Feed:
     def __init__(self, loader: Loader, batch: int, micro_batch: int) -> None:
         """`micro_batch` sequences at a time, 0: the whole batch. ConfigError when it has a rest."""
         self.loader = loader
-        self.of = micro_batches(batch, micro_batch)
+        self.split(batch, micro_batch)
         self.tokens = 0
         """Tokens read since the run began."""
         self.digest = ""
         """SHA-256 chained over the sample ids of every update, in order."""
+
+    def split(self, batch: int, micro_batch: int) -> None:
+        """From now on so many sequences at a time; the batches stay what they are."""
+        self.of = micro_batches(batch, micro_batch)
 
     def take(self, step: int) -> Iterator[Samples]:
         """The micro-batches of update `step` (from 0), taken note of as they pass."""

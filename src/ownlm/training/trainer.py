@@ -147,12 +147,12 @@ class Trainer:
         return start.step
 
     def settle(self) -> None:
-        """Let a stopwatch decide whether to compile; a run that goes on keeps what it had."""
-        if self.run.start is not None or self.config.compile != "auto":
+        """Let a stopwatch decide what is left open; a run that goes on keeps what it had."""
+        if self.run.start is not None:
             return
-        verdict = probe.settle_compile(self.stepper, lambda: self.feed.look(0), self.config.steps)
-        self.choices = self.choices.model_copy(update={"compile": verdict.compiled})
-        say(verdict.words)
+        self.choices, words = probe.settle(self.stepper, self.feed, self.config, self.choices)
+        for line in words:
+            say(line)
 
     def learning_rate(self, step: int) -> float:
         """The rate of update number `step` (from 0)."""
