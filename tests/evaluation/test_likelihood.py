@@ -41,6 +41,9 @@ class Listed:
         rows = [owner[b : b + length] - owner[b] + 1 for b in begins]
         return np.stack(rows).astype(np.int32)
 
+    def heads(self, begins: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.array([self.ids[max(s for s in self.starts if s <= b)] for b in begins])
+
 
 class Counting(nn.Module):
     """Says each token with a probability of its own, and counts how often it was asked to."""

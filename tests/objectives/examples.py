@@ -23,6 +23,7 @@ class Rows(NamedTuple):
     documents: np.ndarray | None
     sample_ids: np.ndarray
     partners: np.ndarray | None
+    heads: np.ndarray | None = None
 
 
 @functools.cache

@@ -33,6 +33,9 @@ class EvaluateOptions(Config):
     """Which part of prepared data; raw text is read whole."""
     text_field: str = ""
     """Field of .jsonl, .csv and .parquet that holds the text; empty: found by its name."""
+    codes: str = ""
+    """Control code of each document, for a model that has learned some: as --data.codes of
+    `ownlm pretrain`. Codes are given, not predicted."""
     stride: int = Field(default=0, ge=0)
     """Tokens by which the window moves; 0: its whole length. Smaller is slower and more exact:
     each token is predicted from at least context - stride tokens before it."""
@@ -53,16 +56,18 @@ def run(args: list[str]) -> int:
     options = parse(EvaluateOptions, args, prog="ownlm evaluate", description=__doc__)
     from ownlm.evaluation.likelihood import likelihood
     from ownlm.inference.language_model import load
-    from ownlm.objectives.causal import Causal
+    from ownlm.objectives.config import ObjectiveConfig
+    from ownlm.objectives.make import make_objective
 
     lm = load(options.model, options.device or None, options.dtype or None)
-    stream = open_text(options, lm)
+    stream, coded = open_text(options, lm)
+    objective = make_objective(ObjectiveConfig(kind="codes" if coded else "causal"), lm.tokenizer)
     with _shown() as progress:
         found = likelihood(
             lm.require_writer(),
-            Causal(),
+            objective,
             stream,
-            context=lm.model.context,
+            context=objective.window(lm.model.context),
             stride=options.stride,
             batch=options.batch,
             documents=options.documents,
@@ -78,16 +83,17 @@ def run(args: list[str]) -> int:
     return 0
 
 
-def open_text(options: EvaluateOptions, lm: "LM") -> "Stream":
-    """Prepared data when the path is such, else raw text through the model's tokenizer."""
+def open_text(options: EvaluateOptions, lm: "LM") -> "tuple[Stream, bool]":
+    """Prepared data when the path is such, else raw text through the model's tokenizer; and
+    whether its documents begin with control codes."""
     from ownlm.data.corpus import Corpus
     from ownlm.data.shards import is_prepared, open_prepared
     from ownlm.evaluation.text import encode
 
     path = Path(options.data)
     if not is_prepared(path):
-        corpus = Corpus(options.data, DataConfig(text_field=options.text_field))
-        return encode(corpus, lm.tokenizer)
+        config = DataConfig(text_field=options.text_field, codes=options.codes)
+        return encode(Corpus(options.data, config), lm.tokenizer), bool(options.codes)
     data = open_prepared(path)
     if data.tokenizer_digest != lm.tokenizer.digest:
         raise DataError(
@@ -96,7 +102,7 @@ def open_text(options: EvaluateOptions, lm: "LM") -> "Stream":
             where=str(path),
             next_command="give the raw text: it goes through the model's tokenizer",
         )
-    return data.train if options.split == "train" else data.validation
+    return data.train if options.split == "train" else data.validation, data.holds == "codes"
 
 
 @contextlib.contextmanager

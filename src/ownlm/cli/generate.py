@@ -20,6 +20,8 @@ class GenerateOptions(SamplingConfig):
     """Model folder, run folder or GGUF file."""
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")] = ""
     """Text to continue; '-' reads it from standard input, empty begins a text of its own."""
+    code: str = ""
+    """Control code to write under, of a model that has learned some (CTRL)."""
     max_tokens: int = Field(default=200, ge=0)
     """Tokens to write at most."""
     temperature: float = Field(default=0.8, ge=0.0, le=100.0)
@@ -46,7 +48,7 @@ def run(args: list[str]) -> int:
     from ownlm.inference.language_model import load
 
     lm = load(options.model, options.device or None, options.dtype or None)
-    pieces = lm.stream(prompt, options.max_tokens, options.sampling, options.stop)
+    pieces = lm.stream(prompt, options.max_tokens, options.sampling, options.stop, options.code)
     if options.json_output:
         _print_json(options, prompt, "".join(pieces))
     else:
@@ -85,4 +87,5 @@ def _require_text(prompt: str) -> str:
 def _print_json(options: GenerateOptions, prompt: str, text: str) -> None:
     found = {"model": options.model, "prompt": prompt, "text": text}
     found |= options.sampling.model_dump() | {"max_tokens": options.max_tokens}
+    found |= {"code": options.code} if options.code else {}
     print(json.dumps(found, ensure_ascii=False))

@@ -16,6 +16,19 @@ class DataConfig(Config):
     row), also as .gz or .zst; with `online` a dataset of the Hugging Face hub, owner/name."""
     text_field: str = ""
     """Field of .jsonl, .csv and .parquet that holds the text; empty: found by its name."""
+    pairs: bool = False
+    """Rows hold pairs, a source and its target (objective seq2seq turns this on): two columns of
+    .tsv or .txt, or fields of .jsonl, .csv and .parquet."""
+    source_field: str = ""
+    target_field: str = ""
+    """Fields of a pair; empty: found by their names (source, src, input; target, tgt, output). Of
+    .tsv and .txt numbers of columns, or names in their first line; empty: columns 1 and 2."""
+    target_path: str = ""
+    """The other of two aligned files: its line n is the target of line n of `path`."""
+    codes: str = ""
+    """Control code of each document (objective codes): `folder`, the one below `path` that it lies
+    in; `file`, the name of its file without the ending; `auto`, the folder if there is one, else
+    the file; or a field of .jsonl, .csv and .parquet. Empty: none."""
     files: str = ""
     """Read only files whose relative name matches this pattern, such as 'train-*' or 'en/*.txt'."""
     validation: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = 0.1

@@ -15,12 +15,15 @@ from ownlm.data import streams
 from ownlm.data.config import DataConfig
 from ownlm.data.document import PIECE, Document, Whole, cut
 from ownlm.data.faults import Bad, Fault
+from ownlm.data.fields import sound_code
 from ownlm.data.hub import find_dataset, looks_like_dataset
+from ownlm.data.pairs import ALIGNED, PAIR_KINDS, find_aligned, read_aligned, read_tsv, require_fit
 from ownlm.data.readers import READERS
 from ownlm.data.report import CorpusReport, Kind, identify_languages
-from ownlm.data.sources import ROW_KINDS, TEXT_KINDS, Found, Source, discover, shown
+from ownlm.data.sources import KINDS, TEXT_KINDS, Found, Source, discover, shown
 from ownlm.errors import DataError
 
+PAIR_READERS = {".tsv": read_tsv, ".txt": read_tsv, ALIGNED: read_aligned}
 _FAULTS_SHOWN, _FAULTS_COUNTED = 20, 1000  # before a corpus that must be sound is given up
 
 
@@ -36,6 +39,7 @@ class Corpus:
     """
 
     def __init__(self, path: str, config: DataConfig) -> None:
+        require_fit(config)
         self.path, self.config = path, config
         self._found = _find(path, config)
         self._report: CorpusReport | None = None
@@ -108,27 +112,33 @@ class Corpus:
             return
         if piece.part == 0:
             held_out = piece.held_out(self.config.validation)
-            report.document(piece.where, piece.whole.bytes, piece.key, held_out)
+            report.document(piece.where, piece.whole.bytes, piece.key, held_out, piece.code)
         report.piece(piece.text, len(piece.text.encode("utf-8")), piece.sample_key)
 
     def _read(self, source: Source) -> Iterator[Document | Fault]:
         """The pieces of one file; Bad when the file as a whole cannot be read on."""
         try:
             yield from (
-                self._read_text(source) if source.kind in TEXT_KINDS else self._read_rows(source)
+                self._read_text(source)
+                if source.kind in TEXT_KINDS and not self.config.pairs
+                else self._read_rows(source)
             )
         except OSError as error:
             raise Bad("unreadable", f"cannot be read: {error.strerror}") from None
 
     def _read_rows(self, source: Source) -> Iterator[Document | Fault]:
         with source.open() as file:
-            for row in READERS[source.kind](file, source, self.config):
+            readers = READERS | PAIR_READERS if self.config.pairs else READERS
+            for row in readers[source.kind](file, source, self.config):
                 if isinstance(row, Fault):
                     yield row
-                elif len(row.text) <= PIECE:
-                    yield Document(row.text, source.name, row.line, 0, measure([row.text]))
+                    continue
+                code = row.code or self._code(source)
+                whole = measure([row.text])
+                if len(row.text) <= PIECE:
+                    yield Document(row.text, source.name, row.line, 0, whole, code)
                 else:
-                    yield from _pieces([row.text], source.name, row.line, measure([row.text]))
+                    yield from _pieces([row.text], source.name, row.line, whole, code)
 
     def _read_text(self, source: Source) -> Iterator[Document]:
         """A file that is one document: measured on its first reading, then cut into pieces."""
@@ -136,7 +146,19 @@ class Corpus:
             with source.open() as file:
                 source.whole = measure(self._text(file, source))
         with source.open() as file:
-            yield from _pieces(self._text(file, source), source.name, 0, source.whole)
+            text = self._text(file, source)
+            yield from _pieces(text, source.name, 0, source.whole, self._code(source))
+
+    def _code(self, source: Source) -> str:
+        """The control code that the place of a file gives to what it holds."""
+        wanted, (folder, slash, _) = self.config.codes, source.name.partition("/")
+        if wanted in ("auto", "folder") and slash:
+            return sound_code(folder, "folder")
+        if wanted in ("auto", "file"):
+            return sound_code(os.path.basename(source.name).split(".")[0], "file")
+        if wanted == "folder":
+            raise Bad("no-code", "lies in no folder below the path, which would be its code")
+        return ""
 
     def _text(self, file: BinaryIO, source: Source) -> Iterator[str]:
         parts = streams.chunks(file, source.compression, self.config.max_expansion)
@@ -153,22 +175,27 @@ def measure(parts: Iterable[str]) -> Whole:
     return Whole(digest.digest(), characters, size)
 
 
-def _pieces(parts: Iterable[str], path: str, line: int, whole: Whole) -> Iterator[Document]:
+def _pieces(
+    parts: Iterable[str], path: str, line: int, whole: Whole, code: str
+) -> Iterator[Document]:
     for part, text in enumerate(cut(parts)):
-        yield Document(text, path, line, part, whole)
+        yield Document(text, path, line, part, whole, code)
 
 
 def _find(path: str, config: DataConfig) -> Found:
     """The files that `path` stands for; DataError when there is nothing to read."""
     if not path:
         raise DataError("no text given", next_command="name a file or folder of text")
+    if config.pairs and config.target_path:
+        return find_aligned(config)
     if not os.path.exists(path) and looks_like_dataset(path):
         return find_dataset(path, config)
     if not os.path.lexists(path):
         raise DataError(
             "no such file or folder", where=path, next_command="name a file or folder of text"
         )
-    found = discover(Path(path), config.files)
+    kinds = PAIR_KINDS if config.pairs else KINDS
+    found = discover(Path(path), config.files, kinds)
     if not found.sources and not found.faults:
         others = (
             ", ".join(f"{n} {ending}" for ending, n in found.ignored.most_common(5)) or "nothing"
@@ -176,7 +203,8 @@ def _find(path: str, config: DataConfig) -> Found:
         raise DataError(
             f"no file that is read here (found: {others})",
             where=path,
-            next_command=f"give {' '.join(TEXT_KINDS + ROW_KINDS)}, also as .gz or .zst",
+            next_command=f"give {' '.join(kinds)}, also as .gz or .zst"
+            + ("; .tsv is for pairs: --objective.kind seq2seq" if others == "1 .tsv" else ""),
         )
     return found
 

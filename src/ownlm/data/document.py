@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
 PIECE = 1 << 16  # characters; part of the format, since no token spans two pieces
+SIDES = "\x1e"  # U+001E, the record separator: between source and target of a pair, which is one text
 BATCH = 1 << 20  # characters tokenised at once, at 200 to 700 bytes of memory each
 _WORD = 1 << 64
 _GOLDEN = 0x9E3779B97F4A7C15  # odd: spreads the numbers of pieces over all 64 bits
@@ -26,6 +27,7 @@ class Document(NamedTuple):
     line: int  # where its row starts, from 1; 0 when the whole file is the document
     part: int
     whole: Whole
+    code: str = ""  # the control code of its source, where codes are read
 
     @property
     def where(self) -> str:

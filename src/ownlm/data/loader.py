@@ -95,11 +95,13 @@ class Examples(Sequence[Example]):
         documents: npt.NDArray[np.int32] | None,
         sample_ids: Int64s,
         partners: Int64s | None = None,
+        heads: Int64s | None = None,
     ) -> None:
         self.tokens = tokens  # (B, T + 1)
         self.documents = documents  # (B, T + 1)
         self.sample_ids = sample_ids  # (B,), offsets in the stream
         self.partners = partners  # (B, T + 1), another window for each row
+        self.heads = heads  # (B,), the first token of the document that each window begins in
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -112,7 +114,8 @@ class Examples(Sequence[Example]):
         documents = None if self.documents is None else self.documents[index]
         if isinstance(index, slice):
             partners = None if self.partners is None else self.partners[index]
-            return Examples(self.tokens[index], documents, self.sample_ids[index], partners)
+            heads = None if self.heads is None else self.heads[index]
+            return Examples(self.tokens[index], documents, self.sample_ids[index], partners, heads)
         return Example(self.tokens[index], documents)
 
 
@@ -176,7 +179,8 @@ class Loader:
         if self._others is not None:
             elsewhere = self._others.begins(first, count)
             partners = self._stream.gather(apart(elsewhere, begins, self._stream, length), length)
-        return Examples(self._stream.gather(begins, length), documents, begins, partners)
+        tokens, heads = self._stream.gather(begins, length), self._stream.heads(begins)
+        return Examples(tokens, documents, begins, partners, heads)
 
 
 def apart(others: Int64s, begins: Int64s, stream: TokenStream, length: int) -> Int64s:

@@ -6,8 +6,9 @@ from pathlib import Path
 from ownlm import files
 from ownlm.data.config import DataConfig
 from ownlm.data.corpus import Corpus
-from ownlm.data.document import Document, batches
+from ownlm.data.document import SIDES, Document, batches
 from ownlm.data.progress import Meter, Progress
+from ownlm.data.report import MOST_CODES
 from ownlm.data.shards import (
     FACTS,
     FORMAT,
@@ -23,7 +24,7 @@ from ownlm.data.shards import (
 from ownlm.data.split import Split
 from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization.config import TokenizerConfig
-from ownlm.tokenization.tokenizer import Tokenizer
+from ownlm.tokenization.tokenizer import Tokenizer, code_name
 from ownlm.tokenization.train import settled, train_tokenizer
 
 _PROBE = 1 << 16  # characters from which the room for the shards is estimated
@@ -51,6 +52,8 @@ def prepare(
     corpus, split = survey(config, progress)
     if isinstance(tokenizer, TokenizerConfig):
         tokenizer = learn_tokenizer(corpus, split, tokenizer, progress)
+    for code in corpus.report.codes:
+        tokenizer.code(code)  # refused where it has no such token
     _require_space(out, corpus, tokenizer)
     made = tokenizer
 
@@ -74,6 +77,12 @@ def survey(
     meter = Meter("reading", corpus.size, progress)
     report = corpus.scan(meter.at)
     meter.finish()
+    if len(report.codes) > MOST_CODES:
+        raise ConfigError(
+            f"more than {MOST_CODES:,} different control codes, such as {min(report.codes)!r}",
+            where="data.codes",
+            next_command="name a field of few values: --data.codes",
+        )
     return corpus, Split.choose(config, report)
 
 
@@ -84,6 +93,8 @@ def learn_tokenizer(
     progress: Callable[[Progress], None] | None = None,
 ) -> Tokenizer:
     """Train a tokenizer on the text for training, or load the one that `config` names."""
+    names = tuple(map(code_name, sorted(corpus.report.codes)))
+    config = config.with_values({"controls": (*config.controls, *names)})
     meter = Meter("training the tokenizer", corpus.report.bytes, progress)
     made = train_tokenizer(_training_texts(corpus, split, meter), config)
     meter.finish()
@@ -92,7 +103,9 @@ def learn_tokenizer(
 
 def _training_texts(corpus: Corpus, split: Split, meter: Meter) -> Iterator[str]:
     for piece in corpus:
-        yield from (part.text for part in split.parts(piece) if part.split == "train")
+        for part in split.parts(piece):
+            if part.split == "train":
+                yield from sides(part.text, corpus.config)
         meter.add(len(piece.text.encode("utf-8")))
 
 
@@ -104,12 +117,15 @@ def _write_splits(
         name: SplitWriter(folder, name, kind, shard_tokens, tokenizer.eos_id) for name in SPLITS
     }
     for batch in batches(part for piece in corpus for part in split.parts(piece)):
-        for part, ids in zip(batch, tokenizer.encode_batch([part.text for part in batch])):
+        texts = [sides(part.text, corpus.config) for part in batch]
+        encoded = iter(tokenizer.encode_batch([side for both in texts for side in both]))
+        for part, both in zip(batch, texts):
             writer = writers[part.split]
             if part.begins:
-                writer.start_document()
+                writer.start_document(tokenizer.code(part.code) if part.code else None)
+            ids = [next(encoded) for _ in both]
             size = len(part.text.encode("utf-8"))
-            writer.add(ids, size)
+            writer.add(joined(ids, tokenizer.eos_id), size)
             meter.add(size)
     facts: dict[str, object] = {
         "format": FORMAT,
@@ -119,9 +135,24 @@ def _write_splits(
         "split": split.kind,
         "validation_share": split.share,
     }
+    if corpus.config.pairs or corpus.report.codes:
+        facts["holds"] = "pairs" if corpus.config.pairs else "codes"
     facts |= {name: writer.finish() for name, writer in writers.items()}
     _require_complete(writers, corpus, split)
     return facts
+
+
+def sides(text: str, config: DataConfig) -> list[str]:
+    """What is tokenised by itself: source and target of a pair, or the text."""
+    return text.split(SIDES) if config.pairs else [text]
+
+
+def joined(parts: list[list[int]], end: int) -> list[int]:
+    """The ids of all parts, with the end of text between them."""
+    ids = list(parts[0])
+    for part in parts[1:]:
+        ids += [end, *part]
+    return ids
 
 
 def _require_complete(writers: dict[str, SplitWriter], corpus: Corpus, split: Split) -> None:

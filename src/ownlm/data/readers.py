@@ -3,52 +3,29 @@
 import csv
 import functools
 import json
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from ownlm.data.config import DataConfig
 from ownlm.data.faults import Bad, Fault
+from ownlm.data.fields import Fields, Row
 from ownlm.data.sources import Source
 from ownlm.data.streams import Line, chunks, lines
 from ownlm.errors import ConfigError
 
-FIELDS = ("text", "content", "document", "body", "article", "story", "sentence", "raw_content")
 _BATCH = 32 << 20  # bytes of a parquet column held at a time
 _DIGITS = 4300  # longest integer in JSON that is read: longer ones take quadratic time
 
 
-class Row(NamedTuple):
-    """The text of one row and its line, both as found."""
-
-    line: int
-    text: str
-
-
-class Column:
-    """Which field holds the text: the one asked for, or the first known name met, then kept."""
-
-    def __init__(self, asked: str) -> None:
-        self.name = asked
-
-    def choose(self, names: Collection[str]) -> str:
-        """The field to read from a row that has `names`; Bad lists them when there is none."""
-        self.name = self.name or next((name for name in FIELDS if name in names), "")
-        if self.name in names:
-            return self.name
-        wanted = repr(self.name) if self.name else "of text"
-        listed = ", ".join(map(repr, list(names)[:8])) or "nothing"
-        raise Bad("missing-field", f"no field {wanted} among {listed}; see --data.text-field")
-
-
 def read_jsonl(file: BinaryIO, source: Source, config: DataConfig) -> Iterator[Row | Fault]:
     """JSON lines, strictly: duplicate keys, NaN and lone surrogates are faults; blank lines not."""
-    column = Column(config.text_field)
+    fields = Fields(config)
     stream = chunks(file, source.compression, config.max_expansion)
     for line in lines(stream, config.max_record_bytes):
         try:
-            content = _utf8(line, config.max_record_bytes)
+            content = utf8(line, config.max_record_bytes)
             if content.strip(" \t\r"):
-                yield Row(line.number, _text_of(_parse(content, line.ended), column))
+                yield _row(line.number, _parse(content, line.ended), fields)
         except Bad as bad:
             yield bad.at(source.name, line.number)
 
@@ -58,17 +35,17 @@ def read_csv(file: BinaryIO, source: Source, config: DataConfig) -> Iterator[Row
     csv.field_size_limit(config.max_record_bytes)
     stream = lines(chunks(file, source.compression, config.max_expansion), config.max_record_bytes)
     # map, not a generator: it goes on after a line that raises.
-    decode = functools.partial(_utf8, longest=config.max_record_bytes, end="\n")
+    decode = functools.partial(utf8, longest=config.max_record_bytes, end="\n")
     rows = csv.reader(map(decode, stream), strict=True)
-    column, header, line = Column(config.text_field), [""], 1
+    fields, header, names, line = Fields(config), [""], [""], 1
     while True:
         try:
             cells = next(rows)
             if line == 1:
                 header = cells
-                _choose_once(column, header)
+                names = _choose_once(fields, header)
             elif cells:
-                yield Row(line, _cell(cells, header, column))
+                yield fields.row(line, _cells(cells, header, names))
         except StopIteration:
             return
         except csv.Error as error:
@@ -81,41 +58,36 @@ def read_csv(file: BinaryIO, source: Source, config: DataConfig) -> Iterator[Row
 
 
 def read_parquet(file: BinaryIO, source: Source, config: DataConfig) -> Iterator[Row | Fault]:
-    """One column of a parquet file, in batches whose size follows the size of its rows."""
+    """Columns of a parquet file, in batches whose size follows the size of their rows."""
     pyarrow = _pyarrow()
     try:
         handle = pyarrow.PythonFile(file, mode="r")
         metadata = pyarrow.parquet.read_metadata(handle)
         schema = metadata.schema.to_arrow_schema()
-        name = Column(config.text_field).choose(schema.names)
-        if str(schema.field(name).type) not in ("string", "large_string"):
-            raise Bad("not-a-string", f"column {name!r} holds {schema.field(name).type}, not text")
-        rows, repeated = _batching(metadata, name, config)
+        fields = Fields(config)
+        names = fields.choose(schema.names)
+        texts = _text_columns(names, schema, coded=fields.coded)
+        plans = {name: _batching(metadata, name, config) for name in texts}
         table = pyarrow.parquet.ParquetFile(
             handle,
-            read_dictionary=[name] if repeated else None,
+            read_dictionary=[name for name, plan in plans.items() if plan[1]] or None,
             buffer_size=1 << 20,
             pre_buffer=False,
         )
-        batches = table.iter_batches(rows, columns=[name])
-        cells = (cell for batch in batches for cell in batch.column(0))
-        for number, cell in enumerate(cells, start=1):
+        batches = table.iter_batches(min(rows for rows, _ in plans.values()), columns=[*dict.fromkeys(names)])
+        rows = (row for batch in batches for row in zip(*map(batch.column, names)))
+        for number, cells in enumerate(rows, start=1):
             try:
-                yield Row(number, _sound(_value(cell, config.max_record_bytes), name))
+                values = [_value(cell, config.max_record_bytes) for cell in cells]
+                yield fields.row(number, values)
             except Bad as bad:
                 yield bad.at(source.name, number)
     except (pyarrow.ArrowException, OSError) as error:
         raise Bad("bad-parquet", f"not sound parquet data: {error}") from None
 
 
-READERS: dict[str, Callable[[BinaryIO, Source, DataConfig], Iterator[Row | Fault]]] = {
-    ".jsonl": read_jsonl,
-    ".csv": read_csv,
-    ".parquet": read_parquet,
-}
-
-
-def _utf8(line: Line, longest: int, end: str = "") -> str:
+def utf8(line: Line, longest: int, end: str = "") -> str:
+    """The text of a line; Bad for one that is too long or no UTF-8."""
     if line.data is None:
         raise Bad("long-line", f"a line of more than {longest:,} bytes")
     try:
@@ -161,36 +133,34 @@ def _integer(digits: str) -> int:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
 
 
-def _text_of(value: Any, column: Column) -> str:
+def _row(line: int, value: Any, fields: Fields) -> Row:
     if not isinstance(value, dict):
         raise Bad("not-an-object", f"a JSON {type(value).__name__} instead of an object")
-    name = column.choose(value)
-    return _sound(value[name], name)
+    return fields.row(line, [value[name] for name in fields.choose(value)])
 
 
-def _sound(value: Any, name: str) -> str:
-    """`value` when it is text that UTF-8 can hold."""
-    if value is None:
-        raise Bad("null-text", f"field {name!r} is null")
-    if not isinstance(value, str):
-        raise Bad("not-a-string", f"field {name!r} is of type {type(value).__name__}, not text")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        lone = f"\\u{ord(value[error.start]):04x}"
-        raise Bad("lone-surrogate", f"{lone} without its other half in field {name!r}") from None
-    return value
+def _choose_once(fields: Fields, header: list[str]) -> list[str]:
+    names = fields.choose(header)
+    if twice := [name for name in names if header.count(name) > 1]:
+        raise Bad("duplicate-key", f"column {twice[0]!r} twice in the header")
+    return names
 
 
-def _choose_once(column: Column, header: list[str]) -> None:
-    if header.count(column.choose(header)) > 1:
-        raise Bad("duplicate-key", f"column {column.name!r} twice in the header")
-
-
-def _cell(cells: list[str], header: list[str], column: Column) -> str:
+def _cells(cells: list[str], header: list[str], names: list[str]) -> list[str]:
     if len(cells) != len(header):
         raise Bad("bad-csv", f"{len(cells)} cells, the header has {len(header)}")
-    return cells[header.index(column.name)]
+    return [cells[header.index(name)] for name in names]
+
+
+def _text_columns(names: list[str], schema: Any, *, coded: bool) -> list[str]:
+    """Those of `names` that hold text: all, but for a control code that is a number."""
+    kinds = {name: str(schema.field(name).type) for name in names}
+    texts = [name for name in kinds if kinds[name] in ("string", "large_string")]
+    numbers = names[-1:] if coded and kinds[names[-1]].startswith(("int", "uint")) else []
+    for name in names:
+        if name not in texts + numbers:
+            raise Bad("not-a-string", f"column {name!r} holds {kinds[name]}, not text")
+    return texts
 
 
 def _pyarrow() -> Any:
@@ -229,6 +199,13 @@ def _value(cell: Any, longest: int) -> Any:
         value = cell.as_py()
     except UnicodeDecodeError as error:
         raise Bad("encoding", f"not UTF-8 (at byte {error.start} of the cell)") from None
-    if value is not None and len(value) > longest:
+    if isinstance(value, str) and len(value) > longest:
         raise Bad("long-line", f"a cell of more than {longest:,} characters")
     return value
+
+
+READERS: dict[str, Callable[[BinaryIO, Source, DataConfig], Iterator[Row | Fault]]] = {
+    ".jsonl": read_jsonl,
+    ".csv": read_csv,
+    ".parquet": read_parquet,
+}

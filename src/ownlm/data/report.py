@@ -9,6 +9,7 @@ from ownlm.data.faults import Fault
 
 _LISTED = 1000  # (file, kind of fault) pairs kept with an example; beyond, only counted
 _LONGEST = 5
+MOST_CODES = 1000  # control codes; more of them, and the field is no such thing
 _SAMPLE = 200  # texts whose language is identified
 _SAMPLE_CHARACTERS = 2000
 _DISTINCT = 1 << 18  # documents remembered to find equal ones
@@ -77,6 +78,7 @@ class CorpusReport:
     longest: list[tuple[int, str]] = field(default_factory=list)  # heap of (bytes, where)
     sample: list[tuple[int, str]] = field(default_factory=list)  # heap of (-hash, beginning)
     languages: dict[str, float] = field(default_factory=dict)  # shares of the sample
+    codes: Counter[str] = field(default_factory=Counter)  # documents by control code
 
     def fault(self, fault: Fault) -> None:
         """Count one record or file that cannot be used."""
@@ -84,8 +86,10 @@ class CorpusReport:
         self.reasons[fault.kind] += 1
         self._skip(1, fault)
 
-    def document(self, where: str, size: int, key: int, held_out: bool) -> None:
+    def document(self, where: str, size: int, key: int, held_out: bool, code: str = "") -> None:
         """Count one document of `size` bytes whose text has the 64-bit hash `key`."""
+        if code and (code in self.codes or len(self.codes) <= MOST_CODES):
+            self.codes[code] += 1
         self.documents += 1
         self.held_out += held_out
         self.duplicates.add(key)
@@ -108,6 +112,7 @@ class CorpusReport:
         for count, fault in other.skipped.values():
             self._skip(count, fault)
         self.reasons += other.reasons
+        self.codes += other.codes
         self.duplicates.merge(other.duplicates)
         for entry in other.longest:
             _keep_largest(self.longest, entry, _LONGEST)
@@ -129,6 +134,7 @@ class CorpusReport:
             "kinds": {name: vars(kind) for name, kind in sorted(self.kinds.items())},
             "languages": self.languages,
             "longest": [{"bytes": n, "where": where} for n, where in sorted(self.longest)[::-1]],
+            **({"codes": dict(sorted(self.codes.items()))} if self.codes else {}),
             "bad": self.bad,
             "bad_fraction": self.bad_fraction(),
             "reasons": dict(sorted(self.reasons.items())),

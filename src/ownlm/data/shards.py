@@ -8,7 +8,8 @@
     DATA/report.json              what was found in the corpus and what was left out
     DATA/manifest.json            size and SHA-256 of every file; written last
 
-All numbers are little-endian. Each document is followed by the end-of-text id.
+All numbers are little-endian. Each document is followed by the end-of-text id. Documents with
+control codes begin with theirs; of pairs the source too is followed by the end-of-text id.
 """
 
 import hashlib
@@ -48,12 +49,14 @@ class SplitWriter:
         self._starts = open(folder / f"{name}.documents.bin", "wb")  # noqa: SIM115 (closed by finish)
         self._shard: BinaryIO | None = None
 
-    def start_document(self) -> None:
-        """End the document before, if any, and begin another."""
+    def start_document(self, code: int | None = None) -> None:
+        """End the document before, if any, and begin another, with its control code."""
         if self.documents:
             self._append(np.array([self._eos], self._kind))
         self._starts.write(np.array([self.tokens], "<i8").tobytes())
         self.documents += 1
+        if code is not None:
+            self._append(np.array([code], self._kind))
 
     def add(self, ids: list[int], text_bytes: int) -> None:
         """Append tokens to the current document."""
@@ -142,6 +145,11 @@ class TokenStream:
         marks[rows, self.starts[first[rows] + within] - begins[rows]] = 1
         return np.cumsum(marks, axis=1, dtype=np.int32)
 
+    def heads(self, begins: npt.ArrayLike) -> Int64s:
+        """The first token of the document that each of the places is in: (N,)."""
+        documents = np.searchsorted(self.starts, np.asarray(begins, np.int64), side="right") - 1
+        return self.gather(self.starts[documents], 1)[:, 0]
+
     def _across(self, begin: int, length: int) -> npt.NDArray[Any]:
         """A window that lies in more than one shard."""
         parts = []
@@ -169,6 +177,11 @@ class PreparedData:
     validation: TokenStream
     tokenizer_digest: str
     digest: str  # SHA-256 over the token files and the tokenizer: equal data, equal digest
+
+    @property
+    def holds(self) -> str:
+        """What the documents are: "text", text behind "codes", or "pairs"."""
+        return str(self.manifest.get("holds", "text"))
 
     @property
     def tokenizer_folder(self) -> Path:

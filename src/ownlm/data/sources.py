@@ -16,6 +16,7 @@ from ownlm.data.faults import Bad, Fault
 
 TEXT_KINDS = (".txt", ".md", ".py")  # one document a file
 ROW_KINDS = (".jsonl", ".csv", ".parquet")  # one document a row
+KINDS = TEXT_KINDS + ROW_KINDS
 COMPRESSIONS = (".gz", ".zst")
 
 
@@ -25,13 +26,14 @@ class Source:
 
     path: str  # the real place; may hold bytes that are not UTF-8
     name: str  # relative to the corpus, as shown to people and written into reports
-    kind: str  # one of TEXT_KINDS or ROW_KINDS
+    kind: str  # one of KINDS, or of pairs.PAIR_KINDS
     compression: str  # one of COMPRESSIONS or empty
     number: int  # of the file on its disk (inode)
     size: int
     modified: int  # nanoseconds
     refused: bool = False  # set when the scan saw it change
     whole: Whole | None = None  # of a file that is one document, once it has been measured
+    other: "Source | None" = None  # of two aligned files, the one that holds the targets
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -75,8 +77,8 @@ class Found:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
-def discover(root: Path, pattern: str = "") -> Found:
-    """Every readable file at or below `root`, in the order of the bytes of its relative name.
+def discover(root: Path, pattern: str = "", kinds: tuple[str, ...] = KINDS) -> Found:
+    """Every file of some kinds at or below `root`, in the order of the bytes of its relative name.
 
     Hidden files are passed over. Links to folders are never followed; a link to a file is,
     when it stays inside `root` and its target is not read under its own name anyway.
@@ -84,11 +86,11 @@ def discover(root: Path, pattern: str = "") -> Found:
     real = Path(os.path.realpath(root))
     found = Found(shown(os.path.join(root if real.is_dir() else root.parent, "")))
     if not real.is_dir():
-        _admit(found, real, str(real), root.name)
+        _admit(found, real, str(real), root.name, kinds)
     for path in _walk(real, found) if real.is_dir() else ():
         relative = os.path.relpath(path, real).replace(os.sep, "/")
         if not pattern or fnmatch.fnmatch(relative, pattern):
-            _admit(found, real, path, relative)
+            _admit(found, real, path, relative, kinds)
     found.sources.sort(key=lambda one: os.fsencode(one.name))
     found.faults.sort()
     for one in found.sources:
@@ -96,12 +98,12 @@ def discover(root: Path, pattern: str = "") -> Found:
     return found
 
 
-def kind_of(name: str) -> tuple[str, str] | None:
+def kind_of(name: str, kinds: tuple[str, ...] = KINDS) -> tuple[str, str] | None:
     """'a.jsonl.gz' -> ('.jsonl', '.gz'); None for a file that is not read."""
     stem, ending = os.path.splitext(name.lower())
     compression = ending if ending in COMPRESSIONS else ""
     kind = os.path.splitext(stem)[1] if compression else ending
-    if kind not in TEXT_KINDS + ROW_KINDS or (compression and kind == ".parquet"):
+    if kind not in kinds or (compression and kind == ".parquet"):
         return None
     return kind, compression
 
@@ -134,16 +136,16 @@ def _walk(root: Path, found: Found) -> Iterator[str]:
                 yield entry.path
 
 
-def _admit(found: Found, root: Path, path: str, relative: str) -> None:
+def _admit(found: Found, root: Path, path: str, relative: str, kinds: tuple[str, ...]) -> None:
     """Add one path to what was found: as a source, as a fault, or as ignored."""
-    kind, ending = kind_of(relative), os.path.splitext(relative)[1].lower()
+    kind, ending = kind_of(relative, kinds), os.path.splitext(relative)[1].lower()
     link = os.path.islink(path)
     dangling = link and not ending and not os.path.exists(path)
     if kind or dangling or (link and os.path.isdir(path)):
         try:
             state = os.stat(path)
             if link:
-                path = _follow(root, path, stat.S_ISDIR(state.st_mode))
+                path = _follow(root, path, stat.S_ISDIR(state.st_mode), kinds)
             if kind and path:
                 found.sources.append(source(path, relative, kind, state))
                 return
@@ -165,7 +167,7 @@ def source(path: str, name: str, kind: tuple[str, str], state: os.stat_result) -
     return Source(path, name, *kind, *_state(state))
 
 
-def _follow(root: Path, link: str, folder: bool) -> str:
+def _follow(root: Path, link: str, folder: bool, kinds: tuple[str, ...]) -> str:
     """The real path of a link's target; empty when the target is read under its own name."""
     target = Path(os.path.realpath(link))
     if folder and target in Path(link).parents:
@@ -173,7 +175,7 @@ def _follow(root: Path, link: str, folder: bool) -> str:
     if not target.is_relative_to(root):
         raise Bad("link", "symbolic link out of the corpus: copy the text into it")
     hidden = any(part.startswith(".") for part in target.relative_to(root).parts)
-    return str(target) if not folder and (hidden or not kind_of(target.name)) else ""
+    return str(target) if not folder and (hidden or not kind_of(target.name, kinds)) else ""
 
 
 def _link_trouble(error: OSError) -> str:

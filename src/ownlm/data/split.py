@@ -16,6 +16,7 @@ class Part(NamedTuple):
     split: Literal["train", "validation"]
     text: str
     begins: bool  # whether a document begins here, in this split
+    code: str = ""  # control code of the document
 
 
 class Split:
@@ -34,6 +35,8 @@ class Split:
         """The split that `config` asks for; `auto` by the number of documents."""
         if config.split != "auto":
             return cls(config.split, config.validation)
+        if config.pairs:  # a pair is not cut in two
+            return cls("documents", config.validation)
         both = 0 < report.held_out < report.documents
         kind: Literal["documents", "tail"] = (
             "documents" if report.documents >= MANY and (both or not config.validation) else "tail"
@@ -45,13 +48,13 @@ class Split:
         if self.kind == "documents":
             side: Literal["train", "validation"]
             side = "validation" if piece.held_out(self.share) else "train"
-            yield Part(side, piece.text, piece.part == 0)
+            yield Part(side, piece.text, piece.part == 0, piece.code)
             return
         start = 0 if piece.part == 0 else self._offset
         self._offset = start + len(piece.text)
         border = int(piece.whole.characters * (1 - self.share))
         before, after = piece.text[: max(0, border - start)], piece.text[max(0, border - start) :]
         if before:
-            yield Part("train", before, start == 0)
+            yield Part("train", before, start == 0, piece.code)
         if after:
-            yield Part("validation", after, start <= border)
+            yield Part("validation", after, start <= border, piece.code)

@@ -96,7 +96,7 @@ def cut_up(rows: Examples) -> Examples:
     count, length = rows.tokens.shape
     pieces = 4 * np.arange(count)[:, None] + 1
     documents = (np.arange(length) * pieces // length + 1).astype(np.int32)
-    return Examples(rows.tokens, documents, rows.sample_ids, rows.partners)
+    return Examples(rows.tokens, documents, rows.sample_ids, rows.partners, rows.heads)
 
 
 def in_one(objective: Objective) -> Objective:

@@ -50,6 +50,9 @@ class Stream(Protocol):
     def documents(self, begins: NDArray[np.int64], length: int) -> NDArray[np.int32]:
         """The document of each token, counted from 1 within its window."""
 
+    def heads(self, begins: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first token of the document that each place is in."""
+
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -91,6 +94,7 @@ class _Examples(NamedTuple):
     documents: NDArray[np.int32] | None
     sample_ids: NDArray[np.int64]
     partners: NDArray[np.int64] | None
+    heads: NDArray[np.int64] | None
 
 
 def likelihood(
@@ -232,7 +236,8 @@ def _score(
     partners = (
         stream.gather(_halfway(begins, length, stream), length) if objective.partners else None
     )
-    examples = _Examples(stream.gather(begins, length), numbers, begins, partners)
+    tokens, heads = stream.gather(begins, length), stream.heads(begins)
+    examples = _Examples(tokens, numbers, begins, partners, heads)
     batch = objective.collate(examples, np.random.default_rng(0))
     for row, skipped in enumerate(windows.skipped):
         if skipped:

@@ -26,7 +26,7 @@ from ownlm.evaluation.page import Html
 REPORT = "report.html"
 EVALUATION = "evaluation.json"
 
-WRITING = ("auto", "causal", "middle")
+WRITING = ("auto", "causal", "prefix", "codes", "middle")
 """Objectives of models that continue a text."""
 
 Row = Mapping[str, Any]

@@ -28,6 +28,11 @@ class TextStream:
         owners = np.searchsorted(self.starts, places, side="right")
         return (owners - owners[:, :1] + 1).astype(np.int32)
 
+    def heads(self, begins: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first token of the document that each place is in."""
+        documents = np.searchsorted(self.starts, begins, side="right") - 1
+        return self.ids[self.starts[documents]].astype(np.int64)
+
 
 def encode(pieces: Iterable[Document], tokenizer: Tokenizer) -> TextStream:
     """Encode documents, which come in order and the long ones in pieces; empty ones are left out.
@@ -40,6 +45,8 @@ def encode(pieces: Iterable[Document], tokenizer: Tokenizer) -> TextStream:
             if starts:
                 ids.append(tokenizer.eos_id)
             starts.append(len(ids))
+            if piece.code:
+                ids.append(tokenizer.code(piece.code))
         ids.extend(tokens)
         text_bytes += len(piece.text.encode("utf-8"))
     if starts:

@@ -60,8 +60,9 @@ class LM:
         seed: int = 0,
         stop: Sequence[str] = (),
         min_p: float = 0.0,
+        code: str = "",
     ) -> str:
-        """The text that follows `prompt` (without it).
+        """The text that follows `prompt` (without it), under a control `code` where one is given.
 
         Ends after `max_tokens`, at the end-of-text token, or before a string of `stop`.
         Temperature 0 always takes the likeliest token. When the context is full, the window
@@ -69,7 +70,7 @@ class LM:
         """
         values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
         sampling = SamplingConfig.parse({**values, "seed": seed}, "generate")
-        return "".join(self.stream(prompt, max_tokens, sampling, stop))
+        return "".join(self.stream(prompt, max_tokens, sampling, stop, code))
 
     def stream(
         self,
@@ -77,6 +78,7 @@ class LM:
         max_tokens: int = 200,
         sampling: SamplingConfig | None = None,
         stop: Sequence[str] = (),
+        code: str = "",
     ) -> Iterator[str]:
         """The same piece by piece, as soon as it is decided; never half a character."""
         self.require_writer()
@@ -85,7 +87,7 @@ class LM:
         if isinstance(stop, str):
             stop = (stop,)
         sampler = Sampler(sampling or SamplingConfig())
-        return until_stop(self._pieces(self.prompt_ids(prompt), sampler, max_tokens), stop)
+        return until_stop(self._pieces(self.prompt_ids(prompt, code), sampler, max_tokens), stop)
 
     def require_writer(self) -> Any:
         """The model as one that predicts the next token; ConfigError when it is none."""
@@ -99,10 +101,11 @@ class LM:
             )
         return self.writer
 
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """What the model reads first: the tokens that begin a text, as the tokenizer says, and
-        the text. An empty prompt is the end of the text before."""
-        return self.tokenizer.start + self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]
+    def prompt_ids(self, prompt: str, code: str = "") -> list[int]:
+        """What the model reads first: the tokens that begin a text, as the tokenizer says, a
+        control code, and the text. An empty prompt is the end of the text before."""
+        begin = self.tokenizer.start + ([self.tokenizer.code(code)] if code else [])
+        return begin + self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]
 
     def save(self, folder: Path | str, max_shard_bytes: int | None = None) -> None:
         """Write a Hugging Face folder: configuration, weights and tokenizer.

@@ -10,6 +10,7 @@ Kind = Literal[
     "auto",
     "causal",
     "prefix",
+    "codes",
     "middle",
     "masked",
     "replaced",
@@ -23,11 +24,12 @@ class ObjectiveConfig(Config):
     """The task that text is turned into; what a field means is said where it applies."""
 
     kind: Kind = "auto"
-    """causal: the next token; prefix: the same behind a beginning that is read both ways; middle:
-    the same, some documents with their middle last (fill in the middle); masked: hidden tokens
-    (BERT); replaced: tokens that a small generator replaced (ELECTRA); permutation: some tokens in
-    a random order (XLNet); spans: spans behind sentinels (T5); infilling: spans and sentences out
-    of order (BART); auto: what the family was pretrained with."""
+    """causal: the next token; prefix: the same behind a beginning that is read both ways; codes:
+    the same behind the control code of the text's source (CTRL; see data.codes); middle: the same,
+    some documents with their middle last (fill in the middle); masked: hidden tokens (BERT);
+    replaced: tokens that a small generator replaced (ELECTRA); permutation: some tokens in a
+    random order (XLNet); spans: spans behind sentinels (T5); infilling: spans and sentences out of
+    order (BART); auto: what the family was pretrained with."""
     rate: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the tokens that is hidden (masked, replaced, spans, infilling) or predicted
     (permutation), or of the documents that are rearranged (middle); 0: as in the paper."""

@@ -11,6 +11,7 @@ from ownlm.models.families import FAMILIES
 from ownlm.models.family import Architecture
 from ownlm.models.hf_config import Reader
 from ownlm.objectives.causal import Causal
+from ownlm.objectives.codes import ControlCodes
 from ownlm.objectives.config import Kind, ObjectiveConfig
 from ownlm.objectives.denoise import Infilling, Spans
 from ownlm.objectives.masked import Corruption, Masked
@@ -29,6 +30,7 @@ Shape = Literal["decoder", "encoder", "encoder-decoder"]
 FOR = {
     "causal":    "decoder",
     "prefix":    "decoder",
+    "codes":     "decoder",
     "middle":    "decoder",
     "masked":    "encoder",
     "replaced":  "encoder",
@@ -52,7 +54,12 @@ RATES = {
     "infilling": 0.3,
     "middle": 0.5,
 }
-OWN: dict[str, Kind] = {"bart": "infilling", "electra": "replaced", "xlnet": "permutation"}
+OWN: dict[str, Kind] = {
+    "bart": "infilling",
+    "ctrl": "codes",
+    "electra": "replaced",
+    "xlnet": "permutation",
+}
 """Families that were pretrained otherwise than the rest of their shape."""
 RECURRENT = 4
 """Segments of a window for families with a memory."""
@@ -113,20 +120,22 @@ def _require_able(kind: Kind, architecture: Architecture, family: str) -> None:
             where="model.head",
             next_command="leave out model.head",
         )
-    if kind == "prefix" and family in REMEMBER:
+    if kind in ("prefix", "codes") and family in REMEMBER:
         raise ConfigError(
-            f"{family} reads in one direction only, and cannot learn 'prefix'",
+            f"{family} reads in one direction only, and cannot learn 'prefix'"
+            if kind == "prefix"
+            else f"{family} reads segments with a memory, and cannot learn {kind!r}",
             where="objective.kind",
             next_command="--objective.kind causal, or a family without memory such as gpt2, llama",
         )
 
 
 def _families(shape: str) -> list[str]:
-    """Names of the families of a shape, those apart that are known for another objective."""
+    """Names of the families of a shape, but for those with a memory."""
     return [
         name
         for name, family in FAMILIES.items()
-        if name not in OWN | dict.fromkeys(REMEMBER)
+        if name not in REMEMBER
         and shape_of(family.from_hf(Reader(family.to_hf(family.typical)))) == shape
     ]
 
@@ -169,6 +178,8 @@ def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "
     if config.kind == "permutation":
         return Permutation(rate=config.rate, segments=max(1, config.segments))
     vocab = vocabulary(tokenizer)
+    if config.kind == "codes":
+        return ControlCodes(vocab, _codes(tokenizer))
     if config.kind == "middle":
         return FillInTheMiddle(vocab, rate=config.rate)
     if config.kind == "masked":
@@ -180,6 +191,17 @@ def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "
         return Replaced(vocab, Corruption(rate=config.rate, masked=1.0, random=0.0))
     kind = Infilling if config.kind == "infilling" else Spans
     return kind(vocab, vocab.need(start or "pad"), rate=config.rate, mean=config.span)
+
+
+def _codes(tokenizer: Tokenizer) -> Ids:
+    if not tokenizer.codes:
+        raise ConfigError(
+            "the tokenizer has no control codes",
+            where="tokenizer",
+            next_command="let it be trained with the data, whose documents have codes: "
+            "--data.codes folder",
+        )
+    return np.array(list(tokenizer.codes.values()))
 
 
 def chinese_words(tokenizer: Tokenizer) -> Callable[[Ids], Ids]:

@@ -49,6 +49,11 @@ class Examples(Protocol):
     def partners(self) -> npt.NDArray[np.int64] | None:
         """(B, T + 1): for each row another window, from anywhere; None unless asked for."""
 
+    @property
+    def heads(self) -> npt.NDArray[np.int64] | None:
+        """(B,): the first token of the document that each window begins in, where that is known:
+        its control code, if it has one."""
+
 
 class Objective(Protocol):
     """What the model learns; pure functions of what they are given."""

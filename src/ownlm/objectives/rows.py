@@ -24,6 +24,8 @@ class Window(NamedTuple):
     documents: npt.NDArray[np.int32] | None
     partner: Ids | None
     rng: np.random.Generator
+    head: int | None = None
+    """The first token of the document that the window begins in."""
 
     def pieces(self) -> Iterator[Ids]:
         """The tokens of each document in turn; all of them where the window is one stream."""
@@ -43,6 +45,7 @@ def windows(examples: Examples, rng: np.random.Generator | None) -> Iterator[Win
             None if examples.documents is None else examples.documents[row],
             None if examples.partners is None else examples.partners[row],
             np.random.default_rng((base, int(begin))),
+            None if examples.heads is None else int(examples.heads[row]),
         )
 
 

@@ -19,6 +19,8 @@ class SampleConfig(Config):
 
     prompt: str = ""
     """Text to continue; empty: the model starts a document of its own."""
+    code: str = ""
+    """Control code to write under, of a model that has learned some; empty: its first."""
     tokens: int = 200
     """Tokens to write a sample."""
     temperature: float = 0.8

@@ -1,11 +1,13 @@
 """What `ownlm doctor` examines: a run's own model, tokenizer and text, a few sequences of it."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from ownlm import files, runtime
 from ownlm.data.corpus import Corpus
+from ownlm.data.document import Document
 from ownlm.data.loader import Windows
 from ownlm.data.prepare import prepare
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
@@ -16,7 +18,7 @@ from ownlm.recipes.config import RunConfig
 from ownlm.recipes.demo import write_corpus
 from ownlm.recipes.derive import derived
 from ownlm.recipes.pretrain import saver
-from ownlm.recipes.task import fresh_model, objective_of, with_objective
+from ownlm.recipes.task import fresh_model, objective_of, require_held, with_objective
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 
@@ -81,25 +83,35 @@ def reduced(model: ModelConfig) -> dict[str, int]:
 def material(config: RunConfig, folder: Path) -> tuple[PreparedData, list[str]]:
     """Prepared data as it is; or the beginning of raw text, prepared, and some of its texts."""
     if config.data.path and is_prepared(Path(config.data.path)):
-        return open_prepared(Path(config.data.path)), []
+        data = open_prepared(Path(config.data.path))
+        require_held(config, data)
+        return data, []
     path = config.data.path or str(write_corpus(folder / "corpus").path)
-    texts = list(_beginning(Corpus(path, config.data)))
+    pieces = list(_beginning(Corpus(path, config.data)))
     sample = folder / "sample.jsonl"
-    files.write_text(
-        sample, "".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts)
-    )
+    lines = (json.dumps(_fields(piece), ensure_ascii=False) + "\n" for piece in pieces)
+    files.write_text(sample, "".join(lines))
     sampled = {"path": str(sample), "text_field": "text", "files": "", "split": "auto"}
+    sampled |= {"codes": "code"} if config.data.codes else {}
     data = prepare(config.data.with_values(sampled), folder / "data", config.tokenizer)
-    return data, [text[:TRIED_CHARACTERS] for text in texts[:TRIED]]
+    return data, [piece.text[:TRIED_CHARACTERS] for piece in pieces[:TRIED]]
 
 
-def _beginning(corpus: Corpus) -> Iterator[str]:
-    size = 0
+def _beginning(corpus: Corpus) -> Iterator[Document]:
+    """The first documents, as much of each control code."""
+    codes = max(1, len(corpus.report.codes))
+    room = SAMPLE_BYTES // codes
+    sizes: Counter[str] = Counter()
     for piece in corpus:
-        yield piece.text
-        size += len(piece.text.encode("utf-8"))
-        if size >= SAMPLE_BYTES:
+        if sizes[piece.code] < room:
+            yield piece
+            sizes[piece.code] += len(piece.text.encode("utf-8"))
+        elif all(size >= room for size in sizes.values()) and len(sizes) >= codes:
             return
+
+
+def _fields(piece: Document) -> dict[str, str]:
+    return {"text": piece.text} | ({"code": piece.code} if piece.code else {})
 
 
 def _decoded(data: PreparedData, tokenizer: Tokenizer) -> list[str]:

@@ -14,6 +14,7 @@ from ownlm.errors import ConfigError, DataError
 from ownlm.log import say
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.stages import shown_stages
+from ownlm.recipes.task import require_held
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 
@@ -86,6 +87,7 @@ def summary(data: PreparedData) -> str:
 
 def _checked(data: PreparedData, config: RunConfig) -> Material:
     """DataError unless shards, the tokenizer beside them, and the one asked for are of a kind."""
+    require_held(config, data)
     tokenizer = load_tokenizer(data.tokenizer_folder)
     found = {data.tokenizer_folder: tokenizer.digest}
     if config.tokenizer.path:

@@ -21,6 +21,7 @@ DERIVED = {
 LEARNS = {
     "causal": "the next token",
     "prefix": "the next token, behind a beginning of random length that is read both ways",
+    "codes": "the next token, behind the control code of its document",
     "middle": "the next token; {o.rate:.0%} of the documents with their middle last",
     "masked": "{o.rate:.0%} of the tokens, hidden by the {o.unit}; pairs of segments: {o.pairs}",
     "replaced": "which tokens were replaced; {o.rate:.0%} are, by a generator trained beside it",

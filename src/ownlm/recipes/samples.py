@@ -40,9 +40,11 @@ class Sampler:
         assert isinstance(model, SingleStack)
         told = self.config
         lm = LM(model, self.tokenizer)
-        return told.prompt + lm.generate(
-            told.prompt, told.tokens, temperature=told.temperature, seed=self.seed
+        code = told.code or next(iter(self.tokenizer.codes), "")
+        text = lm.generate(
+            told.prompt, told.tokens, temperature=told.temperature, seed=self.seed, code=code
         )
+        return (f"[{code}] " if code else "") + told.prompt + text
 
 
 def add_section(path: Path, step: int, text: str) -> None:

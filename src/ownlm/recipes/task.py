@@ -1,8 +1,11 @@
 """What a run learns: the objective that its model can have, and the tokens that this needs."""
 
+from typing import Any
+
 from torch import nn
 
-from ownlm.errors import ConfigError
+from ownlm.data.shards import PreparedData
+from ownlm.errors import ConfigError, DataError
 from ownlm.inspection.architecture import sketch
 from ownlm.models.config import ModelConfig
 from ownlm.models.generator import WithGenerator, build_pair
@@ -14,6 +17,8 @@ from ownlm.objectives.objective import Objective
 from ownlm.recipes.config import RunConfig
 from ownlm.tokenization.tokenizer import Tokenizer
 
+HOLDS = {"codes": "codes"}
+"""What the documents of prepared data must be, by the objective; else plain text will do."""
 FEW = 2_000
 """Below so many ids a vocabulary has room for a few of T5's hundred sentinels only."""
 
@@ -31,10 +36,36 @@ def with_objective(config: RunConfig) -> RunConfig:
             next_command="--train.recompute off with a smaller --train.micro-batch",
         )
     objective = settled(config.objective, model.architecture, config.model.family)
-    values = {"objective": objective.model_dump()}
+    values: dict[str, Any] = {"objective": objective.model_dump()}
+    values["data"] = _data(config, objective.kind)
     if not config.tokenizer.path:
         values["tokenizer"] = {"controls": controls(config, objective.kind)}
     return config.with_values(values, "the objective")
+
+
+def _data(config: RunConfig, kind: str) -> dict[str, Any]:
+    """What the objective asks of raw text; ConfigError for codes that nothing would use."""
+    codes = config.data.codes
+    if codes and kind != "codes":
+        raise ConfigError(
+            f"the objective {kind!r} uses no control codes",
+            where="data.codes",
+            next_command="--objective.kind codes, or leave out --data.codes",
+        )
+    return {"codes": codes or "auto"} if kind == "codes" else {}
+
+
+def require_held(config: RunConfig, data: PreparedData) -> None:
+    """DataError for prepared data whose documents are not what the objective learns from."""
+    needed = HOLDS.get(config.objective.kind, "text")
+    if data.holds == needed or (needed == "text" and data.holds == "codes"):
+        return
+    options = {"codes": " --data.codes folder"}.get(needed, "")
+    raise DataError(
+        f"holds {data.holds}, and the objective {config.objective.kind!r} learns from {needed}",
+        where=str(data.folder),
+        next_command=f"ownlm prepare TEXT --out DATA{options}",
+    )
 
 
 def controls(config: RunConfig, kind: str) -> tuple[str, ...]:
