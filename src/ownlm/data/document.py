@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
 PIECE = 1 << 16  # characters; part of the format, since no token spans two pieces
-SIDES = "\x1e"  # U+001E, the record separator: between source and target of a pair, which is one text
+SIDES = (
+    "\x1e"  # U+001E, the record separator: between source and target of a pair, which is one text
+)
 BATCH = 1 << 20  # characters tokenised at once, at 200 to 700 bytes of memory each
 _WORD = 1 << 64
 _GOLDEN = 0x9E3779B97F4A7C15  # odd: spreads the numbers of pieces over all 64 bits

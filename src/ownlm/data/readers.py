@@ -74,7 +74,9 @@ def read_parquet(file: BinaryIO, source: Source, config: DataConfig) -> Iterator
             buffer_size=1 << 20,
             pre_buffer=False,
         )
-        batches = table.iter_batches(min(rows for rows, _ in plans.values()), columns=[*dict.fromkeys(names)])
+        batches = table.iter_batches(
+            min(rows for rows, _ in plans.values()), columns=[*dict.fromkeys(names)]
+        )
         rows = (row for batch in batches for row in zip(*map(batch.column, names)))
         for number, cells in enumerate(rows, start=1):
             try:

@@ -37,6 +37,7 @@ class ControlCodes(Causal):
         filler = Filler(len(window.tokens), self.pad)
         for number, piece in enumerate(window.pieces()):
             if number == 0 and piece[0] not in self.codes:
+                assert window.head is not None, "a loader knows where documents begin"
                 piece = np.append(window.head, piece)
             piece = piece[: filler.room + 1]
             if len(piece) > 1:

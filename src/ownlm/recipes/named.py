@@ -147,9 +147,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "gpt2-124m": gpt2_124m,
     "gpt": small("gpt2", "bpe", "GPT-2 in small: the next token."),
     "llama": small("llama", "bpe", "LLaMA in small: the next token."),
-    "ctrl": small(
-        "ctrl", "bpe", "CTRL in small: the next token, under control codes.", bias=True
-    ),
+    "ctrl": small("ctrl", "bpe", "CTRL in small: the next token, under control codes.", bias=True),
     "qwen": small("qwen3", "bpe", "Qwen 3 in small: the next token.", kv_heads=2),
     "bert": small("bert", "wordpiece", "BERT in small: hidden tokens, next sentence.", bias=True),
     "roberta": small("roberta", "bpe", "RoBERTa in small: hidden tokens.", bias=True),
