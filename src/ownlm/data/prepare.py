@@ -23,8 +23,9 @@ from ownlm.data.shards import (
 )
 from ownlm.data.split import Split
 from ownlm.errors import ConfigError, DataError
+from ownlm.tokenization.codes import code_name
 from ownlm.tokenization.config import TokenizerConfig
-from ownlm.tokenization.tokenizer import Tokenizer, code_name
+from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.tokenization.train import settled, train_tokenizer
 
 _PROBE = 1 << 16  # characters from which the room for the shards is estimated

@@ -19,8 +19,9 @@ from typing import Any
 import tokenizers
 
 from ownlm import files
-from ownlm.errors import ConfigError, DataError
+from ownlm.errors import DataError
 from ownlm.tokenization.around import starting_ids
+from ownlm.tokenization.codes import code_id, codes_among
 from ownlm.tokenization.pieces import Pieces, StreamDecoder
 from ownlm.tokenization.words import WORD_LIMIT, is_bounded
 
@@ -33,8 +34,6 @@ _HTML = re.compile(
     r"</?(table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|sub|sup|code)>"
 )
 """Markers that are text: Gemma has a token for each of these."""
-CODE = re.compile(r"<\|code:(.+)\|>")
-"""The name of a control code's token."""
 PASSING = "ownlm_passing_ids"
 """Key of tokenizer_config.json: how many ids at the end merges pass through, but no text ends in.
 They count as the unknown token (CTRL)."""
@@ -133,20 +132,12 @@ class Tokenizer:
 
     @property
     def codes(self) -> dict[str, int]:
-        """Ids of the control codes by their names (CTRL)."""
-        found = ((CODE.fullmatch(name), id) for name, id in self.special.items())
-        return {match[1]: id for match, id in found if match}
+        """Ids of the control codes by what they are called."""
+        return codes_among(self.special)
 
     def code(self, name: str) -> int:
         """The id of a control code; ConfigError lists those that there are."""
-        if name in self.codes:
-            return self.codes[name]
-        known = ", ".join(map(repr, list(self.codes)[:20])) or "it has none"
-        raise ConfigError(
-            f"the tokenizer has no control code {name!r}; its codes: {known}",
-            where="code",
-            next_command="one of these; a tokenizer is given codes as it is trained: --data.codes",
-        )
+        return code_id(self.codes, name)
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers` reads them."""
@@ -201,11 +192,6 @@ def _passing_ids(settings: Mapping[str, Any], tokens: int) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < tokens:
         raise DataError(f"{PASSING}: expected 0 to {tokens - 1}, found {count!r:.60}")
     return count
-
-
-def code_name(code: str) -> str:
-    """'Books' -> '<|code:Books|>'."""
-    return f"<|code:{code}|>"
 
 
 def is_control(entry: Mapping[str, Any]) -> bool:
