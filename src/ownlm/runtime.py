@@ -121,6 +121,21 @@ def memory_bytes() -> int:
     return min(total, limit)
 
 
+def free_memory() -> int:
+    """Bytes that can be had without pushing anything out; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        line = next(x for x in lines if x.startswith("MemAvailable:"))
+        free = int(line.split()[1]) << 10
+    except (OSError, ValueError, StopIteration):
+        return 0
+    try:
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return min(free, max(0, memory_bytes() - used))
+
+
 @dataclass(frozen=True)
 class Machine:
     """The line that reports and benchmarks print about where a figure was measured."""

@@ -30,6 +30,7 @@ from ownlm.training.optimizer import make_optimizer
 from ownlm.training.pace import Pace
 from ownlm.training.precision import Weights
 from ownlm.training.run import RunFolder
+from ownlm.training.saver import Saver, Snapshot
 from ownlm.training.schedule import check_schedule, rate
 from ownlm.training.signals import Stopped, StopSignals
 from ownlm.training.step import Outcome, Stepper, read
@@ -81,7 +82,7 @@ class Trainer:
         self.run, self.model, self.config = run, model, train
         self.peak, self.schedule = optimizer.lr, schedule
         self.choices, self.identity = choices, dict(identity)
-        self.save_model, self.evaluate, self.sample = save_model, evaluate, sample
+        self.evaluate, self.sample = evaluate, sample
         self.tokens_per_byte = tokens_per_byte
         self.feed = Feed(loader, train.batch, choices.micro_batch)
         self.weights = Weights(model, choices.precision)
@@ -95,6 +96,7 @@ class Trainer:
             clip=train.grad_clip,
             compiled=choices.compile,
         )
+        self.saver = Saver(save_model)
         self.spikes, self.pace = SpikeWatch(), Pace()
         self.reads_are_free = self.stepper.device.type == "cpu"
         self.saved_step = -1
@@ -106,12 +108,13 @@ class Trainer:
         DiskError with the newest checkpoint intact.
         """
         step, steps = self.restore(), self.config.steps
-        with StopSignals() as stop, Journal(self.run, step, steps) as self.journal:
+        with StopSignals() as stop, self.saver, Journal(self.run, step, steps) as self.journal:
             self.model.train()
             self.settle()
             while True:
                 if self.look_due(step) and not stop.received:
                     self.save(step)  # what follows may fail or be broken off, and costs nothing
+                    self.saver.finish()
                     with contextlib.suppress(Stopped), stop.interruptible():
                         self.look(step)
                 if step >= steps or stop.received:
@@ -124,6 +127,7 @@ class Trainer:
                 if every(self.config.save_every, step):
                     self.save(step)
             self.save(step)
+            self.saver.finish()
             return self.end(step, stop)
 
     def restore(self) -> int:
@@ -240,12 +244,14 @@ class Trainer:
             identity=self.identity,
             run=self.run.values,
         )
-        folder = self.run.checkpoint(step)
-        training = self.model.training
-        checkpoint.write(folder, state, self.tensors(), lambda f: self.save_model(self.model, f))
-        self.model.train(training)  # a saver that puts it to rest must not end dropout
+        keep, best = self.config.keep, self.journal.best_step
+        self.saver.save(
+            Snapshot(self.model, self.tensors()),
+            self.run.checkpoint(step),
+            state,
+            then=lambda: checkpoint.retire(self.run.checkpoints, keep, best),
+        )
         self.saved_step = step
-        checkpoint.retire(self.run.checkpoints, self.config.keep, self.journal.best_step)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a checkpoint holds besides the model folder."""
