@@ -130,12 +130,13 @@ def send(root: Path) -> None:
         wait_for_rows(folder)
         time.sleep(chance.uniform(0, 0.3))
         os.kill(pid, which)
-        if number % 4 > 1:
+        twice = number % 4 > 1
+        if twice:
             time.sleep(chance.uniform(0, 0.02))
             os.kill(pid, which)
         code = ended(pid)
         step = max(row["step"] for row in tiny.rows(folder))
-        report(folder, step=step, signal=int(which), code=code)
+        report(folder, step=step, signal=int(which), twice=twice, code=code)
 
 
 def wait_for_rows(folder: Path) -> None:
