@@ -13,6 +13,7 @@ from ownlm.nn.cache import LayerCache
 from ownlm.nn.config import StackConfig
 from ownlm.nn.dropout import draw_seed, kept, mix
 from ownlm.nn.head import cap
+from ownlm.nn.linear import Linear
 from ownlm.nn.mask import Mask
 from ownlm.nn.norm import make_norm
 from ownlm.nn.position import Rotation, rotate
@@ -93,8 +94,8 @@ class SelfAttention(nn.Module):
         self.head_dim, self.dropout = c.head_dim, c.dropout_attention
         self.scale = c.head_dim**-0.5 if c.scale is None else c.scale
         self.widths = c.qkv
-        self.qkv = nn.Linear(c.dim, sum(self.widths), bias=c.bias_qkv)
-        self.o = nn.Linear(self.widths[0], c.dim, bias=c.bias_out)
+        self.qkv = Linear(c.dim, sum(self.widths), bias=c.bias_qkv)
+        self.o = Linear(self.widths[0], c.dim, bias=c.bias_out)
         self.whole = c.qk_norm == "full"
         self.q_norm, self.k_norm = (self._make_qk_norm(c, heads) for heads in (c.heads, c.kv_heads))
 
@@ -149,9 +150,9 @@ class CrossAttention(nn.Module):
         self.head_dim, self.dropout = c.head_dim, c.dropout_attention
         self.scale = c.head_dim**-0.5 if c.scale is None else c.scale
         queries, *keys_values = c.qkv
-        self.q = nn.Linear(c.dim, queries, bias=c.bias_qkv)
-        self.kv = nn.Linear(c.dim, sum(keys_values), bias=c.bias_qkv)
-        self.o = nn.Linear(queries, c.dim, bias=c.bias_out)
+        self.q = Linear(c.dim, queries, bias=c.bias_qkv)
+        self.kv = Linear(c.dim, sum(keys_values), bias=c.bias_qkv)
+        self.o = Linear(queries, c.dim, bias=c.bias_out)
 
     def forward(
         self,

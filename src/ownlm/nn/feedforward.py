@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ownlm.nn.config import Activation, StackConfig
 from ownlm.nn.dropout import Dropout
+from ownlm.nn.linear import Linear
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -32,10 +33,10 @@ class FeedForward(nn.Module):
         c = config
         self.act, self.gated = ACTIVATIONS[c.act], c.gated
         if c.gated:
-            self.gate_up = nn.Linear(c.dim, 2 * c.hidden, bias=c.bias_ffn)
+            self.gate_up = Linear(c.dim, 2 * c.hidden, bias=c.bias_ffn)
         else:
-            self.up = nn.Linear(c.dim, c.hidden, bias=c.bias_ffn)
-        self.down = nn.Linear(c.hidden, c.dim, bias=c.bias_ffn)
+            self.up = Linear(c.dim, c.hidden, bias=c.bias_ffn)
+        self.down = Linear(c.hidden, c.dim, bias=c.bias_ffn)
         self.drop = Dropout(c.dropout_hidden)
 
     def forward(self, x_BTD: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ownlm.nn.config import HeadConfig
 from ownlm.nn.feedforward import ACTIVATIONS
+from ownlm.nn.linear import Linear
 from ownlm.nn.loss import cross_entropy
 from ownlm.nn.norm import make_norm
 
@@ -60,7 +61,7 @@ class Head(nn.Module):
         c = self.config = config
         width = c.width or c.dim
         if c.transform is not None:
-            self.dense = nn.Linear(c.dim, width, bias=c.transform_bias)
+            self.dense = Linear(c.dim, width, bias=c.transform_bias)
             self.norm = make_norm(c.norm, width, c.norm_eps)
         self.weight = None if c.tied else nn.Parameter(torch.zeros(c.vocab, width))
         self.bias = nn.Parameter(torch.zeros(c.vocab)) if c.bias else None

@@ -1,0 +1,237 @@
+// Matrix products of training on processors with AMX: bf16 in, fp32 inside, bf16 or fp32 out.
+//
+// C (M, N) = A (M, K) B (K, N), where A or B may be stored transposed: x W^T forward, dy W for the
+// inputs, dy^T x for the weights. Both are first packed into tiles, which all threads share; what
+// is computed at once fits the caches. See nn/linear.py for the caller and its plain form.
+//
+// A tile holds 16 rows of 64 bytes. A product C(16x16, fp32) += A(16x32) B(32x16) wants B with the
+// pair of rows 2r, 2r+1 interleaved in tile row r ("paired").
+
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+typedef uint16_t bf16;
+
+// `a` is (M, K), or (K, M) when `a_turned`; `b` is (K, N), or (N, K) when `b_turned`: rows of
+// a_row, b_row numbers. `c` has rows of c_row numbers, bf16, or with `add` fp32 that is added to.
+// `bias` is N numbers or null.
+struct Product {
+  int64_t M, N, K, a_row, b_row, c_row;
+  const bf16 *a, *b, *bias;
+  void* c;
+  int32_t a_turned, b_turned, add;
+};
+
+namespace {
+
+constexpr int kTile = 512;  // bf16 numbers in a tile
+constexpr int kRows = 256, kColumns = 384, kDepth = 1024;  // of what is computed at once
+constexpr int64_t kPacked = 4096;  // rows of A or columns of B that are packed at once
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+void configure_tiles() {
+  TileConfig config;
+  for (int t = 0; t < 8; t++) config.bytes[t] = 64, config.rows[t] = 16;
+  asm volatile("" ::: "memory");  // gcc 12 may otherwise load the configuration before it is written
+  _tile_loadconfig(&config);
+}
+
+struct Arena {  // grows once, then is reused for every call
+  char* base = nullptr;
+  size_t size = 0;
+  char* reserve(size_t bytes) {
+    if (bytes > size) {
+      free(base);
+      size = round_up(bytes, 2 << 20);
+      base = static_cast<char*>(aligned_alloc(2 << 20, size));
+      if (!base) abort();
+    }
+    return base;
+  }
+};
+thread_local Arena packs, sums;
+
+// ---- packing -----------------------------------------------------------------------------------
+
+__mmask32 first(int64_t n) { return n >= 32 ? ~0u : n <= 0 ? 0 : (1u << n) - 1; }
+
+void transpose_16x16(__m512i r[16]) {  // of 32-bit words
+  __m512i t[16];
+  for (int i = 0; i < 8; i++) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 2; j++) {
+      r[4 * i + 2 * j] = _mm512_unpacklo_epi64(t[4 * i + j], t[4 * i + 2 + j]);
+      r[4 * i + 2 * j + 1] = _mm512_unpackhi_epi64(t[4 * i + j], t[4 * i + 2 + j]);
+    }
+  for (int half = 0; half < 16; half += 8)
+    for (int i = 0; i < 4; i++) {
+      t[half + i] = _mm512_shuffle_i32x4(r[half + i], r[half + 4 + i], 0x88);
+      t[half + 4 + i] = _mm512_shuffle_i32x4(r[half + i], r[half + 4 + i], 0xdd);
+    }
+  for (int i = 0; i < 8; i++) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
+  }
+}
+
+// Two rows of 16 numbers, interleaved.
+__m512i interleaved(const bf16* x, int64_t row, int64_t rows, int64_t columns) {
+  const __mmask16 m = first(columns);
+  __m512i even = rows > 0 ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, x)) : _mm512_setzero_si512();
+  __m512i odd = rows > 1 ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, x + row)) : _mm512_setzero_si512();
+  return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+}
+
+// The tile that begins at x; what lies beyond `rows` and `columns` counts as zero.
+// across: 16 rows of 32 numbers along the depth, else 32 rows along the depth of 16 numbers.
+template <bool across, bool paired>
+void pack_tile(bf16* tile, const bf16* x, int64_t row, int64_t rows, int64_t columns) {
+  __m512i r[16];
+  for (int i = 0; i < 16; i++)
+    if (across) r[i] = i < rows ? _mm512_maskz_loadu_epi16(first(columns), x + i * row) : _mm512_setzero_si512();
+    else r[i] = interleaved(x + 2 * i * row, row, rows - 2 * i, columns);
+  if (across == paired) transpose_16x16(r);
+  for (int i = 0; i < 16; i++) _mm512_store_si512(tile + i * 32, r[i]);
+}
+
+// 32 rows of A or columns of B, the whole depth: [depth / 32][2 tiles].
+template <bool across, bool paired>
+void pack_panel(bf16* out, const bf16* x, int64_t row, int64_t wide, int64_t depth) {
+  for (int64_t d = 0; d < depth; d += 32)
+    for (int h = 0; h < 32; h += 16, out += kTile)
+      if (across) pack_tile<true, paired>(out, x + h * row + d, row, wide - h, depth - d);
+      else pack_tile<false, paired>(out, x + d * row + h, row, depth - d, wide - h);
+}
+
+template <bool paired>
+void pack(bf16* out, const bf16* x, int64_t row, bool across, int64_t from, int64_t to, int64_t depth) {
+#pragma omp for schedule(dynamic, 2) nowait
+  for (int64_t w = from; w < to; w += 32) {
+    bf16* panel = out + (w - from) * round_up(depth, 32);
+    if (across) pack_panel<true, paired>(panel, x + w * row, row, to - w, depth);
+    else pack_panel<false, paired>(panel, x + w, row, to - w, depth);
+  }
+}
+
+// ---- products ----------------------------------------------------------------------------------
+
+// c (32 x 32 fp32) = or += one panel of A times one of B, `steps` times 32 deep.
+void product_32x32(float* c, bool add, const bf16* a, const bf16* b, int steps) {
+  asm volatile("" ::: "memory");  // the tile intrinsics of gcc 12 do not say that they read memory
+  if (add) {
+    _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128);
+    _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128);
+  } else {
+    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+  }
+  for (int k = 0; k < steps; k++, a += 2 * kTile, b += 2 * kTile) {
+    _tile_loadd(6, b, 64); _tile_loadd(4, a, 64);
+    _tile_loadd(5, a + kTile, 64); _tile_loadd(7, b + kTile, 64);
+    _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, c, 128); _tile_stored(1, c + 16, 128);
+  _tile_stored(2, c + 512, 128); _tile_stored(3, c + 528, 128);
+  asm volatile("" ::: "memory");
+}
+
+__m512 widened(const bf16* x, __mmask16 m) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, x)), 16));
+}
+
+// A finished 32 x 32 goes to its place (m, n) in C.
+void deliver(const Product& z, const float* c, int64_t m, int64_t n) {
+  const __mmask32 seen = first(z.N - n);
+  const __mmask16 low = seen, high = seen >> 16;
+  const int64_t rows = std::min<int64_t>(32, z.M - m);
+  __m512 bias_low = _mm512_setzero_ps(), bias_high = bias_low;
+  if (z.bias) bias_low = widened(z.bias + n, low), bias_high = widened(z.bias + n + 16, high);
+  for (int64_t i = 0; i < rows; i++, c += 32) {
+    __m512 left = _mm512_add_ps(_mm512_load_ps(c), bias_low), right = _mm512_add_ps(_mm512_load_ps(c + 16), bias_high);
+    if (z.add) {
+      float* y = static_cast<float*>(z.c) + (m + i) * z.c_row + n;
+      _mm512_mask_storeu_ps(y, low, _mm512_add_ps(left, _mm512_maskz_loadu_ps(low, y)));
+      _mm512_mask_storeu_ps(y + 16, high, _mm512_add_ps(right, _mm512_maskz_loadu_ps(high, y + 16)));
+    } else {
+      bf16* y = static_cast<bf16*>(z.c) + (m + i) * z.c_row + n;
+      _mm512_mask_storeu_epi16(y, seen, (__m512i)_mm512_cvtne2ps_pbh(right, left));
+    }
+  }
+}
+
+// One block of C from packed panels, depth by depth so that a panel stays in the nearest cache.
+void block(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float* c) {
+  const int64_t deep = round_up(z.K, 32), parts = (deep + kDepth - 1) / kDepth;
+  const int64_t depth = round_up((deep + parts - 1) / parts, 32);
+  for (int64_t k = 0; k < deep; k += depth) {
+    const int steps = std::min(depth, deep - k) / 32;
+    float* at = c;
+    for (int64_t m = m0; m < m1; m += 32)
+      for (int64_t n = n0; n < n1; n += 32) {
+        product_32x32(at, k > 0, a + (m - m0) * deep + k * 32, b + (n - n0) * deep + k * 32, steps);
+        if (k + depth >= deep) deliver(z, at, m, n);
+        if (parts > 1) at += 1024;
+      }
+  }
+}
+
+// All of C whose rows and columns are packed.
+void multiply(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  const int64_t deep = round_up(z.K, 32);
+#pragma omp for collapse(2) schedule(dynamic, 1)
+  for (int64_t n = n0; n < n1; n += kColumns)
+    for (int64_t m = m0; m < m1; m += kRows) {
+      float* c = reinterpret_cast<float*>(sums.reserve(sizeof(float) * kRows * kColumns));
+      block(z, a + (m - m0) * deep, b + (n - n0) * deep, m, std::min(m1, m + kRows), n, std::min(n1, n + kColumns), c);
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// 1 when this processor and kernel let the process use AMX with bf16.
+int ownlm_product_available() {
+  if (!__builtin_cpu_supports("avx512bf16")) return 0;
+  return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
+}
+
+void ownlm_product(const Product* problem) {
+  const Product& z = *problem;
+  const int64_t deep = round_up(z.K, 32);
+  const int64_t rows = std::min(kPacked, round_up(z.M, 32)), columns = std::min(kPacked, round_up(z.N, 32));
+  bf16* a = reinterpret_cast<bf16*>(packs.reserve(sizeof(bf16) * (rows + columns) * deep));
+  bf16* b = a + rows * deep;
+#pragma omp parallel
+  {
+    configure_tiles();
+    for (int64_t m = 0; m < z.M; m += rows) {
+      const int64_t m1 = std::min(z.M, m + rows);
+      pack<false>(a, z.a, z.a_row, !z.a_turned, m, m1, z.K);
+      for (int64_t n = 0; n < z.N; n += columns) {
+        const int64_t n1 = std::min(z.N, n + columns);
+        pack<true>(b, z.b, z.b_row, z.b_turned, n, n1, z.K);
+#pragma omp barrier
+        multiply(z, a, b, m, m1, n, n1);  // ends with a barrier
+      }
+    }
+    _tile_release();
+  }
+}
+}

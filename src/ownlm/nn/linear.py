@@ -1,0 +1,125 @@
+"""Linear layers: torch's, with the three products of training by kernels/product.cpp where it can.
+
+The kernel needs bf16 on a processor with AMX; `usable` says whether a call can take it. torch's
+own products of these sizes leave half of what the processor can do unused, most of all those for
+the gradients of inputs and weights.
+
+Shapes: N tokens, I inputs, O outputs of a layer.
+"""
+
+import ctypes
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ownlm import native
+from ownlm.nn import fused
+
+SOURCE = Path(__file__).parent / "kernels" / "product.cpp"
+FEWEST = 64
+"""Rows of a product worth packing; a decoder's single tokens are better off with torch."""
+
+
+class _Problem(ctypes.Structure):
+    """The C++ side's `Product`, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("M", "N", "K", "a_row", "b_row", "c_row")),
+        *((name, ctypes.c_void_p) for name in ("a", "b", "bias", "c")),
+        *((name, ctypes.c_int32) for name in ("a_turned", "b_turned", "add")),
+    )
+
+
+class Linear(nn.Linear):
+    """x W^T + b."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) to (..., O)."""
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """`F.linear`, faster where the kernel can take it."""
+    if not usable(x, weight_OI):
+        return F.linear(x, weight_OI, bias_O)
+    rows_NI = x.reshape(-1, x.shape[-1])
+    y_NO: Tensor = _Linear.apply(rows_NI, weight_OI, bias_O)  # type: ignore[no-untyped-call]
+    return y_NO.view(*x.shape[:-1], len(weight_OI))
+
+
+def usable(x: Tensor, weight_OI: Tensor) -> bool:
+    """Whether the kernel can take these: bf16 on a CPU with AMX, and enough rows."""
+    return (
+        x.dtype == weight_OI.dtype == torch.bfloat16
+        and x.device.type == "cpu"
+        and x.numel() >= FEWEST * x.shape[-1]
+        and min(weight_OI.shape) >= FEWEST
+        and available()
+    )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def available() -> bool:
+    """Whether the kernel can run here; a constant to torch.compile."""
+    return kernel() is not None
+
+
+@functools.cache
+def kernel() -> ctypes.CDLL | None:
+    """The compiled kernel when this processor can run it."""
+    if fused.kernel() is None:
+        return None
+    library = native.library(SOURCE, fused.FLAGS)
+    return library if library is not None and library.ownlm_product_available() else None
+
+
+class _Linear(torch.autograd.Function):
+    """y = x W^T + b; dx = dy W; dW = dy^T x; db sums dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x_NI, weight_OI)
+        y_NO: Tensor = product(x_NI, weight_OI.T, bias_O)
+        return y_NO
+
+    @staticmethod
+    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, ...]:
+        x_NI, weight_OI = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        return (
+            product(grad_NO, weight_OI) if for_x else None,
+            product(grad_NO.T, x_NI) if for_weight else None,
+            grad_NO.sum(dim=0) if for_bias else None,
+        )
+
+
+@torch.library.custom_op("ownlm::product", mutates_args=())
+def product(a_MK: Tensor, b_KN: Tensor, bias_N: Tensor | None = None) -> Tensor:
+    """a b + bias, (M, N), of bf16 matrices; transposed views are read as they lie in memory."""
+    a, a_turned = _lying(a_MK)
+    b, b_turned = _lying(b_KN)
+    (M, K), N = a_MK.shape, b_KN.shape[1]
+    c = a.new_empty(M, N)
+    bias = None if bias_N is None else bias_N.contiguous()
+    at = a.data_ptr(), b.data_ptr(), None if bias is None else bias.data_ptr(), c.data_ptr()
+    problem = _Problem(M, N, K, a.stride(0), b.stride(0), N, *at, a_turned, b_turned, False)
+    library = kernel()
+    assert library is not None, "callers ask `usable`"
+    library.ownlm_product(ctypes.byref(problem))
+    return c
+
+
+@product.register_fake
+def _(a_MK: Tensor, b_KN: Tensor, bias_N: Tensor | None = None) -> Tensor:
+    return a_MK.new_empty(a_MK.shape[0], b_KN.shape[1])
+
+
+def _lying(x: Tensor) -> tuple[Tensor, bool]:
+    """The matrix whose rows lie in memory one number after the other: x itself, or x^T."""
+    if x.stride(1) == 1:
+        return x, False
+    return (x.T, True) if x.stride(0) == 1 else (x.contiguous(), False)

@@ -1,0 +1,91 @@
+"""The native products equal the plain ones: sizes that fill no tile, transposed operands."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ownlm.nn import linear
+
+needs_amx = pytest.mark.skipif(linear.kernel() is None, reason="no AMX or no compiler here")
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return ((a.float() - b.float()).norm() / b.float().norm()).item()
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape).bfloat16()
+
+
+@needs_amx
+@pytest.mark.parametrize(
+    ("M", "N", "K"), [(1, 1, 1), (33, 70, 45), (100, 77, 1090), (300, 500, 96), (5000, 40, 64)]
+)
+@pytest.mark.parametrize("a_turned", [False, True])
+@pytest.mark.parametrize("b_turned", [False, True])
+def test_a_product_equals_that_in_float32(
+    M: int, N: int, K: int, a_turned: bool, b_turned: bool
+) -> None:
+    torch.manual_seed(0)
+    a = draw(K, M).T if a_turned else draw(M, K)
+    b = draw(N, K).T if b_turned else draw(K, N)
+    bias = draw(N)
+    ours = linear.product(a, b, bias)
+    exact = a.float() @ b.float() + bias.float()
+    assert relative(ours, exact) < 0.003
+    assert relative(ours, exact - bias.float()) > 0.003  # the control: without the bias
+
+
+@needs_amx
+def test_rows_with_gaps_between_them_are_read() -> None:
+    torch.manual_seed(0)
+    a, b = draw(70, 200)[:, 32:160], draw(128, 300)[:, :90]
+    assert relative(linear.product(a, b), a.float() @ b.float()) < 0.003
+
+
+@needs_amx
+def test_a_layer_and_its_gradients_equal_torchs() -> None:
+    torch.manual_seed(0)
+    layer = linear.Linear(96, 200).bfloat16()
+    x, grad = draw(3, 50, 96).requires_grad_(), draw(3, 50, 200)
+    assert linear.usable(x, layer.weight)
+    y = layer(x)
+    ours = torch.autograd.grad(y, (x, layer.weight, layer.bias), grad)
+    exact_x, weight, bias = (
+        t.detach().float().requires_grad_() for t in (x, layer.weight, layer.bias)
+    )
+    z = F.linear(exact_x, weight, bias)
+    theirs = torch.autograd.grad(z, (exact_x, weight, bias), grad.float())
+    for mine, exact in zip((y, *ours), (z, *theirs), strict=True):
+        assert relative(mine, exact) < 0.004
+
+
+@needs_amx
+def test_a_frozen_weight_gets_no_gradient() -> None:
+    layer = linear.Linear(64, 64, bias=False).bfloat16().requires_grad_(False)
+    x = draw(64, 64).requires_grad_()
+    layer(x).sum().backward()
+    assert x.grad is not None
+    assert layer.weight.grad is None
+
+
+@needs_amx
+def test_a_product_does_not_depend_on_the_number_of_threads() -> None:
+    torch.manual_seed(0)
+    a, b, threads = draw(700, 130), draw(130, 900), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = linear.product(a, b)
+        torch.set_num_threads(2)
+        assert torch.equal(one, linear.product(a, b))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_few_rows_and_other_formats_go_to_torch() -> None:
+    weight = torch.randn(64, 64)
+    assert not linear.usable(torch.randn(1, 64).bfloat16(), weight.bfloat16())
+    assert not linear.usable(torch.randn(100, 64), weight)
+    x = torch.randn(2, 3, 64)
+    assert torch.equal(linear.linear(x, weight), F.linear(x, weight))
