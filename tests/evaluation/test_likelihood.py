@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ownlm.errors import ConfigError, DataError, NonFiniteError
-from ownlm.evaluation.likelihood import Likelihood, Validation, likelihood, plan_windows
+from ownlm.evaluation.likelihood import Likelihood, Validation, likelihood
+from ownlm.evaluation.windows import plan_windows
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_model
 from ownlm.nn.head import Output
 from ownlm.objectives.causal import Causal
-from ownlm.objectives.objective import IGNORE, Batch
+from ownlm.objectives.objective import IGNORE, Batch, Loss
 
 EOS = 0
 
@@ -151,6 +152,27 @@ def test_at_most_so_many_windows_spread_over_the_stream() -> None:
     found = measure(model, stream, most=4, documents=False)
     assert found.predicted == 4 * 16 + (stream.tokens - 1) % 16
     assert len(model.inputs) == found.predicted
+
+
+class Told(Causal):
+    """Tells of each window how many of its tokens are even."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        even = (batch["inputs"] % 2 == 0).sum().float()
+        pair = torch.stack((even, torch.tensor(float(batch["inputs"].numel()))))
+        return super().loss(model, batch)._replace(metrics={"even": pair})
+
+
+def test_further_figures_are_means_over_the_whole_stream() -> None:
+    """Weighed by what each batch counted: the last window is shorter than the others."""
+    stream, model = documents(5, [50, 9, 33]), Counting(20)
+    found = likelihood(model, Told(), stream, context=16, batch=2)
+    expected = float((stream.ids[:-1] % 2 == 0).mean())
+    assert found.figures == {"even": pytest.approx(expected)}
+    assert found.as_dict()["even"] == found.figures["even"]
+    assert "figures" not in found.as_dict()
+    told = Validation(Told(), stream, context=16, batch=2)(model)
+    assert told["validation_even"] == pytest.approx(expected)
 
 
 def test_progress_ends_at_the_total() -> None:

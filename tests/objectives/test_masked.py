@@ -149,6 +149,9 @@ def test_the_loss_by_hand() -> None:
     assert int(loss.count) == int(at.sum())
     pairs = int((batch["pair_labels"] != IGNORE).sum())
     assert loss.metrics["pair_accuracy"][1] == pairs > 0
+    right = (said.argmax(-1) == batch["targets"])[at].sum()
+    assert loss.metrics["masked_accuracy"].tolist() == [right, at.sum()]
+    assert "masked_accuracy" not in objective.loss(model.train(), batch).metrics, "costs time"
 
 
 def test_the_longer_segment_is_cut() -> None:
@@ -165,3 +168,7 @@ def test_text_without_anything_to_hide_is_no_fault() -> None:
     given = examples.rows(examples.wordpiece(), count=1, length=2)
     batch = masked().collate(given, rng())
     assert batch["inputs"].shape == (1, 2)
+    config = ModelConfig(family="bert", layers=1, dim=16, heads=2, context=48, vocab=300, bias=True)
+    batch["targets"].fill_(IGNORE)
+    loss = masked().loss(build_any(config, seed=1), batch)
+    assert (float(loss.total), int(loss.count)) == (0.0, 0)

@@ -5,7 +5,8 @@ import pytest
 from ownlm.errors import ConfigError
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.derive import derived
-from ownlm.recipes.named import RECIPES, recipe, table
+from ownlm.recipes.named import OTHERS, RECIPES, recipe, table
+from ownlm.recipes.sized import LEARNERS, SIZES
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -24,10 +25,14 @@ def test_the_nearest_recipe_is_named() -> None:
 
 
 def test_the_table_lists_every_recipe_with_its_purpose() -> None:
-    for line, (name, make) in zip(table().splitlines(), RECIPES.items(), strict=True):
-        assert line.startswith(name)
-        assert line.endswith(str(make.__doc__).splitlines()[0])
+    """Sizes of a family have a line for all."""
+    families, sizes = table().split("\n\n")
+    assert len(families.splitlines()) == len(OTHERS) + len(LEARNERS)
+    for line, name in zip(families.splitlines(), [*OTHERS, *LEARNERS], strict=True):
+        assert line.startswith(f"{name} ")
+        assert line.endswith(str(RECIPES[name].__doc__).splitlines()[0])
         assert line.endswith("."), "half a sentence in the table of every help"
+    assert all(f"-{size}" in sizes for size in SIZES)
 
 
 def test_char_tiny_is_nanogpts_cpu_run_at_a_higher_rate() -> None:

@@ -18,7 +18,8 @@ from ownlm.errors import DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ownlm.evaluation.likelihood import Likelihood, Progress, Stream
+    from ownlm.evaluation.likelihood import Likelihood, Progress
+    from ownlm.evaluation.windows import Stream
     from ownlm.inference.language_model import LM
 
 

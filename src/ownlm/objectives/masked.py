@@ -16,9 +16,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ownlm.nn.head import Output
 from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
 from ownlm.objectives.rows import Filler, Ids, Row, Window, batch_of, windows
 from ownlm.objectives.vocabulary import Vocabulary
@@ -75,16 +76,18 @@ class Masked:
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed nats of hidden tokens; the pairs' share is as if both were averaged and added."""
         output = model(batch["inputs"], mask=batch["mask"], types=batch["types"])
-        total, count = output.cross_entropy(batch["targets"], ignore=IGNORE)
+        hidden, targets = asked(output, batch["targets"])
+        total, count = hidden.cross_entropy(targets, ignore=IGNORE)
+        metrics = {} if model.training else {"masked_accuracy": guessed(hidden, targets)}
         if "pair_labels" not in batch:
-            return Loss(total, count, {})
+            return Loss(total, count, metrics)
         at = batch["pair_labels"] != IGNORE
         answers = model.task(output.hidden[at][:, None]).logits  # type: ignore[operator]
         labels, weights = batch["pair_labels"][at], batch["pair_weights"][at]
         nats = F.cross_entropy(answers.float(), labels, reduction="none")
         pairs = torch.tensor(float(len(labels)), device=nats.device)
         right = (answers.argmax(-1) == labels).sum().float()
-        metrics = {
+        metrics |= {
             "masked_loss": torch.stack((total.detach(), count.float())),
             "pair_loss": torch.stack((nats.detach().sum(), pairs)),
             "pair_accuracy": torch.stack((right, pairs)),
@@ -211,6 +214,18 @@ class Masked:
     def text(self, piece: Ids) -> Ids:
         """A piece without control tokens, such as the end of its document."""
         return piece[~self.vocab.is_control[piece]]
+
+
+def asked(output: Output, targets_BT: Tensor) -> tuple[Output, Tensor]:
+    """The hidden tokens alone, (N,): logits of the others, six in seven, are never computed."""
+    at = targets_BT != IGNORE
+    return output._replace(features=output.features[at]), targets_BT[at]
+
+
+def guessed(output: Output, targets_N: Tensor) -> Tensor:
+    """How many tokens are the likeliest in the model's eyes, and how many there are."""
+    right = (output.logits.argmax(-1) == targets_N).sum().float()
+    return torch.stack((right, torch.full_like(right, len(targets_N))))
 
 
 def _each(text: Ids) -> Ids:

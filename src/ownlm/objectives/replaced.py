@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ownlm.models.generator import WithGenerator
-from ownlm.objectives.masked import Corruption, Masked
+from ownlm.objectives.masked import Corruption, Masked, asked
 from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
 from ownlm.objectives.rows import windows
 from ownlm.objectives.vocabulary import Vocabulary
@@ -50,13 +50,12 @@ class Replaced:
         assert isinstance(model, WithGenerator)
         at, real = batch["targets"] != IGNORE, batch["mask"] > 0
         seen = {"mask": batch["mask"], "types": batch["types"]}
-        filled = model.generator(batch["inputs"], **seen)
-        total, count = filled.cross_entropy(batch["targets"], ignore=IGNORE)
+        filled, targets = asked(model.generator(batch["inputs"], **seen), batch["targets"])
+        total, count = filled.cross_entropy(targets, ignore=IGNORE)
         text = torch.where(at, batch["targets"], batch["inputs"])
         replaced = text.clone()
         with torch.no_grad():
-            logits = F.linear(filled.features[at], filled.weight, filled.bias).float()
-            replaced[at] = sampled(logits.softmax(-1), batch["chances"][at])
+            replaced[at] = sampled(filled.logits.float().softmax(-1), batch["chances"][at])
         labels = (replaced != text).float()
         scores = model.model(replaced, **seen).logits[..., 0].float()
         nats = F.binary_cross_entropy_with_logits(scores, labels, reduction="none") * real

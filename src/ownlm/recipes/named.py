@@ -8,6 +8,7 @@ from ownlm.errors import ConfigError
 from ownlm.models import gpt, llama  # not families: their table would slow every --help
 from ownlm.models.config import ModelConfig
 from ownlm.recipes.config import RunConfig, SampleConfig
+from ownlm.recipes.sized import LEARNERS, SIZES, USUAL, sized
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 
@@ -117,54 +118,19 @@ def gpt2_124m() -> RunConfig:
     )
 
 
-def small(family: str, tokenizer: str, purpose: str, **model: object) -> Callable[[], RunConfig]:
-    """The recipe of a family at 4 layers x 256, some minutes for a few megabytes of text."""
-
-    def make() -> RunConfig:
-        return RunConfig(
-            recipe="",
-            epochs=4.0,
-            data=DataConfig(),
-            tokenizer=TokenizerConfig.model_validate({"kind": tokenizer, "vocab_size": 8192}),
-            model=ModelConfig.model_validate(
-                {"family": family, "layers": 4, "dim": 256, "heads": 4, "context": 256} | model
-            ),
-            optimizer=OptimizerConfig(lr=1e-3),
-            schedule=ScheduleConfig(kind="cosine", warmup=100),
-            train=TrainConfig(steps=0, batch=32),
-        )
-
-    make.__doc__ = purpose
-    return make
-
-
-RECIPES: dict[str, Callable[[], RunConfig]] = {
+OTHERS: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
     "char-tiny": char_tiny,
     "char-mini": char_mini,
     "llama-mini": llama_mini,
     "llama-15m": llama_15m,
     "gpt2-124m": gpt2_124m,
-    "gpt": small("gpt2", "bpe", "GPT-2 in small: the next token."),
-    "llama": small("llama", "bpe", "LLaMA in small: the next token."),
-    "ctrl": small("ctrl", "bpe", "CTRL in small: the next token, under control codes.", bias=True),
-    "qwen": small("qwen3", "bpe", "Qwen 3 in small: the next token.", kv_heads=2),
-    "bert": small("bert", "wordpiece", "BERT in small: hidden tokens, next sentence.", bias=True),
-    "roberta": small("roberta", "bpe", "RoBERTa in small: hidden tokens.", bias=True),
-    "modernbert": small("modernbert", "bpe", "ModernBERT in small: hidden tokens."),
-    "electra": small(
-        "electra", "wordpiece", "ELECTRA in small: which tokens were replaced.", bias=True
-    ),
-    "xlnet": small("xlnet", "unigram", "XLNet in small: tokens in random order, with memory."),
-    "transformer_xl": small(
-        "transformer-xl", "bpe", "Transformer-XL in small: the next token, with memory."
-    ),
-    "t5": small("t5", "unigram", "T5 in small: hidden spans."),
-    "bart": small("bart", "bpe", "BART in small: text put in order and filled in.", bias=True),
-    "transformer": small(
-        "marian", "bpe", "The 2017 Transformer in small: hidden spans.", bias=True
-    ),
 }
+"""Recipes with a purpose of their own."""
+
+SIZED = {f"{name}-{size}": sized(name, size) for name in LEARNERS for size in SIZES}
+USUALLY = {name: (SIZED | OTHERS)[f"{name}-{USUAL}"] for name in LEARNERS}
+RECIPES = OTHERS | USUALLY | {name: make for name, make in SIZED.items() if name not in OTHERS}
 
 
 def recipe(name: str) -> RunConfig:
@@ -179,9 +145,16 @@ def recipe(name: str) -> RunConfig:
 
 
 def table() -> str:
-    """Every recipe and its first line, for help texts."""
-    width = max(map(len, RECIPES))
-    return "\n".join(f"{name:<{width}}  {_purpose(make)}" for name, make in RECIPES.items())
+    """Every recipe and its purpose, for help texts: one line a family, then the sizes."""
+    named = OTHERS | USUALLY
+    width = max(map(len, named))
+    lines = [f"{name:<{width}}  {_purpose(make)}" for name, make in named.items()]
+    sizes = [
+        f"  -{name:<6} {s.layers} x {s.dim}, context {s.context}: {s.meant}"
+        for name, s in SIZES.items()
+    ]
+    more = f"The last {len(USUALLY)} also by size, such as bert-tiny; without one, {USUAL}:"
+    return "\n".join([*lines, "", more, *sizes])
 
 
 def _purpose(make: Callable[[], RunConfig]) -> str:

@@ -25,11 +25,13 @@ from ownlm.data.shards import PreparedData
 from ownlm.errors import ConfigError
 from ownlm.evaluation.likelihood import Validation, likelihood
 from ownlm.evaluation.report import EVALUATION, REPORT, next_commands, write_report
+from ownlm.evaluation.unigram import unigram
 from ownlm.log import say, warn
 from ownlm.models.load import load_any, save_model, set_tokens
 from ownlm.nn.stack import recompute
 from ownlm.objectives.make import FOR
 from ownlm.objectives.objective import Objective
+from ownlm.objectives.vocabulary import vocabulary
 from ownlm.recipes import machine, material
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.derive import derived
@@ -78,12 +80,14 @@ class RunResult:
     def _measured(self) -> str:
         if not self.figures:
             return ""
-        figures, bits = self.figures, self.figures.get("bits_per_byte")
+        figures, guess = self.figures, self.figures.get("unigram_loss")
+        bits = figures.get("bits_per_byte")
         if "loss" not in figures:
             return f": validation loss {figures['validation_loss']:.4f}"
         return (
             f": validation loss {figures['loss']:.4f}, perplexity {figures['perplexity']:.2f}"
             + ("" if bits is None else f", {bits:.4f} bits per byte")
+            + (f"; by frequency alone {guess:.4f}" if bits is None and guess else "")
         )
 
 
@@ -215,7 +219,7 @@ def conclude(
     """Measure the finished model over all of the validation text and write the report."""
     if not result.finished:
         return RunResult(run.path, result.step, False, result.exit_code)
-    figures = final_figures(config, run, result, found.data, objective, device)
+    figures = final_figures(config, run, result, found, objective, device)
     write_report(run.path, facts(found, figures, device))
     return RunResult(run.path, result.step, True, result.exit_code, figures)
 
@@ -224,12 +228,12 @@ def final_figures(
     config: RunConfig,
     run: RunFolder,
     result: Result,
-    data: PreparedData,
+    found: Material,
     objective: Objective,
     device: torch.device,
 ) -> dict[str, Any]:
     """evaluation.json of the model in `model/`; read where it was measured before."""
-    path = run.path / EVALUATION
+    path, data = run.path / EVALUATION, found.data
     step = result.step if result.best_step is None else result.best_step
     if data.validation.tokens < 2:
         return {}
@@ -241,8 +245,16 @@ def final_figures(
             return before
     model, _ = load_any(run.model_path, device, torch.float32 if device.type == "cpu" else None)
     documents, window = config.train.documents, objective.window(config.model.context)
-    found = likelihood(model, objective, data.validation, context=window, documents=documents)
-    figures = {"step": step, **found.as_dict()}
+    measured = likelihood(model, objective, data.validation, context=window, documents=documents)
+    guessed = unigram(
+        objective,
+        data.train,
+        data.validation,
+        context=window,
+        is_control=vocabulary(found.tokenizer).is_control,
+        documents=documents,
+    )
+    figures = {"step": step, **measured.as_dict(), **guessed.as_dict()}
     files.write_json(path, figures)
     return figures
 

@@ -1,0 +1,114 @@
+"""Recipes by family and size: `bert-tiny`, `llama-small`, `t5-base`, ...
+
+Shapes are those of the BERT miniatures (Turc et al. 2019, arXiv:1908.08962). The rate of `tiny`
+is the best of those compared for each family; larger sizes follow a rule. Both are recorded in
+benchmarks/RESULTS.md, with the spread over seeds.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ownlm.data.config import DataConfig
+from ownlm.models.config import ModelConfig
+from ownlm.recipes.config import RunConfig
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
+
+
+class Size(NamedTuple):
+    """How large a model is, and what goes with that."""
+
+    layers: int
+    """Blocks; of an encoder-decoder on each side."""
+    dim: int
+    heads: int
+    context: int
+    """Tokens; of a family with a memory those of one segment."""
+    vocab: int
+    batch: int
+    """Contexts an update."""
+    meant: str
+
+
+class Learner(NamedTuple):
+    """What is a family's own in its recipes."""
+
+    family: str
+    tokenizer: str
+    rate: float
+    """Best of the rates compared at size tiny."""
+    learns: str
+    model: Mapping[str, Any] = MappingProxyType({})
+    segments: int = 1
+    """Contexts of a window, where a memory joins them: a batch has so many times fewer windows."""
+    grouped: bool = False
+    """Two query heads share a key head."""
+
+
+# fmt: off
+SIZES = {
+    "tiny":  Size(2, 128, 2, 128, 4096, 16, "seconds to minutes on one core"),
+    "mini":  Size(4, 256, 4, 256, 8192, 32, "some minutes for a few megabytes of text"),
+    "small": Size(4, 512, 8, 512, 16_384, 64, "tens of megabytes: a night, or a GPU"),
+    "base":  Size(12, 768, 12, 512, 32_000, 256, "gigabytes, and a GPU"),
+}
+
+BIASED = {"bias": True}
+LEARNERS = {
+    "gpt":             Learner("gpt2", "bpe", 3e-3, "GPT-2: the next token."),
+    "llama":           Learner("llama", "bpe", 3e-3, "LLaMA: the next token."),
+    "ctrl":            Learner("ctrl", "bpe", 3e-3,
+                               "CTRL: the next token, under control codes.", BIASED),
+    "qwen":            Learner("qwen3", "bpe", 3e-3, "Qwen 3: the next token.", grouped=True),
+    "transformer_xl":  Learner("transformer-xl", "bpe", 3e-3,
+                               "Transformer-XL: the next token, with memory.", segments=4),
+    "bert":            Learner("bert", "wordpiece", 3e-3,
+                               "BERT: hidden tokens, next sentence.", BIASED),
+    "roberta":         Learner("roberta", "bpe", 3e-3, "RoBERTa: hidden tokens.", BIASED),
+    "modernbert":      Learner("modernbert", "bpe", 3e-3, "ModernBERT: hidden tokens."),
+    "electra":         Learner("electra", "wordpiece", 3e-3,
+                               "ELECTRA: which tokens were replaced.", BIASED),
+    "xlnet":           Learner("xlnet", "unigram", 3e-3,
+                               "XLNet: tokens in random order, with memory.", segments=4),
+    "t5":              Learner("t5", "unigram", 3e-3, "T5: hidden spans."),
+    "bart":            Learner("bart", "bpe", 3e-3,
+                               "BART: text put in order and filled in.", BIASED),
+    "transformer":     Learner("marian", "bpe", 3e-3,
+                               "The 2017 Transformer: hidden spans.", BIASED),
+}
+# fmt: on
+
+USUAL = "mini"
+"""The size of a family's recipe that names none: `bert` is `bert-mini`."""
+
+
+def rate_at(rate: float, dim: int) -> float:
+    """A rate that was found at size tiny, for another width."""
+    return float(f"{rate * SIZES['tiny'].dim / dim:.2g}")
+
+
+def sized(name: str, size: str) -> Callable[[], RunConfig]:
+    """The recipe of a family at a size."""
+    learner, s = LEARNERS[name], SIZES[size]
+
+    def make() -> RunConfig:
+        shape = {"layers": s.layers, "dim": s.dim, "heads": s.heads, "context": s.context}
+        shared = {"kv_heads": s.heads // 2} if learner.grouped else {}
+        return RunConfig(
+            recipe=f"{name}-{size}",
+            epochs=4.0,
+            data=DataConfig(),
+            tokenizer=TokenizerConfig.model_validate(
+                {"kind": learner.tokenizer, "vocab_size": s.vocab}
+            ),
+            model=ModelConfig.model_validate(
+                {"family": learner.family, **shape, **shared, **learner.model}
+            ),
+            optimizer=OptimizerConfig(lr=rate_at(learner.rate, s.dim)),
+            schedule=ScheduleConfig(kind="cosine", warmup=100),
+            train=TrainConfig(steps=0, batch=s.batch // learner.segments),
+        )
+
+    make.__doc__ = learner.learns
+    return make
