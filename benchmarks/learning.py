@@ -17,104 +17,22 @@ can read them. Printed: mean +- standard deviation over the seeds.
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from learning_nanogpt import beside_nanogpt
 from learning_probe import flops_per_token, probe
+from learning_runs import Bench, Finding, evaluation, paged, short
 
 from ownlm.data.shards import open_prepared
 from ownlm.evaluation.likelihood import likelihood
 from ownlm.models.load import load_any
 from ownlm.objectives.causal import Causal
-from ownlm.objectives.make import SENTINELS
 from ownlm.recipes.named import recipe as named
 from ownlm.recipes.sized import LEARNERS
-
-CONTROLS = ("<|begin|>", "<|mask|>", *SENTINELS)
-"""Of every tokenizer, so that all objectives of one kind of tokenizer share their shards."""
-
-QUICK = "--train.compile off --train.evaluate-every 0 --train.save-every 0".split()
-"""Seconds matter at this size: nothing is compiled, saved or measured on the way."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One contestant's figure, a value a seed."""
-
-    name: str
-    figure: str
-    values: Sequence[float]
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation; 0 for a single seed, which says nothing."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
-
-    def __str__(self) -> str:
-        return f"{self.name:<34} {self.figure:<28} {self.mean:9.4f} +- {self.spread:.4f}"
-
-
-class Bench:
-    """The options of a benchmark, and runs that are made once."""
-
-    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
-        self.options, self.folder, self.data = options, folder, options.data
-        self.seeds = range(1, options.seeds + 1)
-
-    def prepared(self, recipe: str) -> Path:
-        """The text as shards of the recipe's tokenizer, which all runs share."""
-        tokenizer = named(recipe).tokenizer
-        shards = self.folder / f"{tokenizer.kind}-{tokenizer.vocab_size}"
-        if not (shards / "manifest.json").exists():
-            kind = ["--tokenizer.kind", tokenizer.kind]
-            size = ["--tokenizer.vocab-size", str(tokenizer.vocab_size)]
-            controls = ["--tokenizer.controls", *CONTROLS]
-            ownlm("prepare", str(self.data), "--out", str(shards), *kind, *size, *controls)
-        return shards
-
-    def pretrain(self, recipe: str, name: str, seed: int, *words: str) -> Path:
-        """The folder of a finished run of `ownlm pretrain`."""
-        run = self.folder / f"{name}-{seed}"
-        if (run / "report.html").exists():
-            return run
-        text = ["--data", str(self.prepared(recipe))]
-        asked = [recipe, *text, "--out", str(run), "--train.seed", str(seed)]
-        ownlm("pretrain", *asked, "--resume", "auto", *QUICK, *words)
-        return run
-
-    def evaluations(self, recipe: str, name: str, *words: str) -> list[dict[str, Any]]:
-        """evaluation.json of a run a seed."""
-        runs = [self.pretrain(recipe, name, seed, *words) for seed in self.seeds]
-        return [evaluation(run) for run in runs]
-
-
-def ownlm(*words: str) -> str:
-    """What a command prints; its own messages go to the terminal."""
-    command = [sys.executable, "-m", "ownlm", *words]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def evaluation(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-    return found
-
-
-def short(steps: int, rate: float | None = None) -> list[str]:
-    """Options of a run of so many updates."""
-    words = ["--train.steps", str(steps), "--schedule.warmup", str(steps // 10)]
-    return words if rate is None else [*words, "--optimizer.lr", f"{rate:g}"]
 
 
 def loss_of(found: dict[str, Any]) -> float:
@@ -160,8 +78,10 @@ def muon(bench: Bench) -> list[Finding]:
 
 
 def bert(bench: Bench) -> list[Finding]:
-    """Both of BERT's tasks on held-out text."""
-    words = short(bench.options.steps or 2000)
+    """Both of BERT's tasks on held-out pages, a page being a document: the second segment goes on
+    with the page or is from anywhere in the held-out text."""
+    bench.data = paged(bench.data, bench.folder / "pages.jsonl")
+    words = short(bench.options.steps or 2500, bench.options.rates[0])
     runs = bench.evaluations(f"bert-{bench.options.size}", "bert", *words)
     figures = {
         "pair_accuracy": "next sentence",
@@ -194,7 +114,11 @@ def memory(bench: Bench) -> list[Finding]:
     """All read contexts of 128 tokens; Transformer-XL remembers the 128 before each, in the
     evaluation through 8,192 tokens at a time."""
     words, found = short(bench.options.steps or 500), []
-    kinds = {"transformer_xl": [], "gpt1": ["--model.family", "gpt1"], "gpt": list[str]()}
+    kinds = {
+        "transformer_xl": [],
+        "gpt1": ["--model.family", "gpt1", "--optimizer.lr", "1e-3"],
+        "gpt": list[str](),
+    }
     for name, more in kinds.items():
         recipe = "transformer_xl-tiny" if name == "transformer_xl" else "gpt-tiny"
         runs = [bench.pretrain(recipe, name, seed, *words, *more) for seed in bench.seeds]

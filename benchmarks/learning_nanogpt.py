@@ -17,6 +17,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,7 @@ from ownlm.data.shards import PreparedData, TokenStream, open_prepared
 from ownlm.tokenization.load import load_tokenizer
 
 if TYPE_CHECKING:
-    from learning import Bench
+    from learning_runs import Bench
 
 SHORT, LONG = 20, 120
 """Updates of the two runs that tell what an update and the rest of a process cost."""
@@ -112,7 +113,7 @@ class NanoGPT:
         """Of the held-out text, by the model trained last."""
         command = [sys.executable, "-c", SCORE]
         done = subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True)
-        return float(done.stdout)
+        return float(done.stdout.split()[-1])
 
 
 def timed(command: list[str], folder: Path | None = None) -> float:
@@ -170,20 +171,34 @@ def beside_nanogpt(bench: "Bench") -> list[Row]:
 def peers_rows(peer: NanoGPT, bits: float, bench: "Bench") -> list[Row]:
     """The best setting by a third of the time and the first seed, then all seeds."""
     limit, found = bench.options.seconds, list[Row]()
-    costs = {s: [peer.seconds(s, 1, n) for n in (SHORT, LONG)] for s in SETTINGS}
-    for setting, (short, long) in costs.items():
-        peer.seconds(setting, 1, updates(limit / 3, short, long))
-        found.append(
-            (f"{peer.name}, {setting.title}, a third", "bits per byte", [peer.nats() / bits])
-        )
+
+    def trained(setting: Setting, seed: int, seconds: float) -> list[float]:
+        steps = updates(seconds, *costs[setting])
+        taken = peer.seconds(setting, seed, steps)
+        return [steps, taken, peer.nats() / bits]
+
+    def both(setting: Setting) -> list[float]:
+        return [peer.seconds(setting, 1, steps) for steps in (SHORT, LONG)]
+
+    costs = {}
+    for setting in SETTINGS:
+        name = f"{peer.name}, {setting.title}"
+        costs[setting] = bench.once(f"{name}, costs", partial(both, setting))
+        third = bench.once(f"{name}, a third", partial(trained, setting, 1, limit / 3))
+        found.append((f"{name}, a third", "bits per byte", third[2:]))
     best = SETTINGS[min(range(len(found)), key=lambda n: found[n][2])]
-    steps = updates(limit, *costs[best])
-    seconds, reached = [], []
-    for seed in bench.seeds:
-        seconds.append(peer.seconds(best, seed, steps))
-        reached.append(peer.nats() / bits)
-    name = f"{peer.name}, {best.title}, {steps} updates"
-    return [*found, (name, "bits per byte", reached), (name, "processor seconds", seconds)]
+    rows = [
+        bench.once(f"{peer.name}, seed {seed}", partial(trained, best, seed, limit))
+        for seed in bench.seeds
+    ]
+    return [*found, *summed(f"{peer.name}, {best.title}", rows)]
+
+
+def summed(name: str, rows: list[list[float]]) -> list[Row]:
+    """Rows of (updates, seconds, bits per byte), a seed each, as findings."""
+    _, seconds, reached = (list(column) for column in zip(*rows, strict=True))
+    title = f"{name}, {rows[0][0]:.0f} updates"
+    return [(title, "bits per byte", reached), (title, "processor seconds", seconds)]
 
 
 def own_rows(bench: "Bench") -> list[Row]:
@@ -196,11 +211,12 @@ def own_rows(bench: "Bench") -> list[Row]:
         more = ["--train.seed", str(seed), "--out", str(run)]
         return timed([sys.executable, "-m", "ownlm", "pretrain", *OWNLM, *text, *counts, *more])
 
-    steps = updates(bench.options.seconds, train(SHORT, 1), train(LONG, 1))
-    seconds, reached = [], []
-    for seed in bench.seeds:
-        seconds.append(train(steps, seed))
+    def finished(seed: int) -> list[float]:
+        taken = train(steps, seed)
         found = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-        reached.append(found["bits_per_byte"])
-    name = f"ownlm, {steps} updates"
-    return [(name, "bits per byte", reached), (name, "processor seconds", seconds)]
+        return [steps, taken, found["bits_per_byte"]]
+
+    costs = bench.once("ownlm, costs", lambda: [train(n, 1) for n in (SHORT, LONG)])
+    steps = updates(bench.options.seconds, *costs)
+    rows = [bench.once(f"ownlm, seed {seed}", partial(finished, seed)) for seed in bench.seeds]
+    return summed("ownlm", rows)
