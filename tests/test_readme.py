@@ -69,6 +69,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
             sentences * (40 + number), encoding="utf-8"
         )
     (folder / "other.txt").write_text(sentences[::-1] * 20, encoding="utf-8")
+    pairs = (f"{n} boats came in\tes kamen {n} Boote\n" for n in range(60))
+    (folder / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
     command = folder / "bin" / "ownlm"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ownlm "$@"\n', encoding="utf-8")

@@ -19,9 +19,12 @@ def case(dtype: torch.dtype, bias: bool, tokens: int = 53) -> list[Tensor]:
     return [draw(tokens, 12), draw(31, 12), *([draw(31)] if bias else []), targets]
 
 
-def run(compute: Loss, given: list[Tensor], softcap: float, scale: float) -> list[Tensor]:
+def run(
+    compute: Loss, given: list[Tensor], softcap: float, scale: float, smoothing: float = 0.0
+) -> list[Tensor]:
     hidden, weight, *bias, targets = given
-    total, count = compute(hidden, weight, bias[0] if bias else None, targets, -100, softcap)
+    inputs = (hidden, weight, bias[0] if bias else None, targets, -100, softcap, smoothing)
+    total, count = compute(*inputs)
     grads = torch.autograd.grad(scale * total, [hidden, weight, *bias])
     return [total, count, *grads]
 
@@ -35,10 +38,13 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("softcap", [0.0, 3.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_chunked_equals_plain(bias: bool, softcap: float, dtype: torch.dtype) -> None:
+def test_chunked_equals_plain(
+    bias: bool, softcap: float, smoothing: float, dtype: torch.dtype
+) -> None:
     given = case(dtype, bias)
-    ours, theirs = (run(compute, given, softcap, 0.3) for compute in (chunked, plain))
+    ours, theirs = (run(compute, given, softcap, 0.3, smoothing) for compute in (chunked, plain))
     precision = 1e-5 if dtype == torch.float32 else 2e-2
     assert ours[0].dtype == torch.float32
     for a, b in zip(ours, theirs, strict=True):
@@ -53,6 +59,19 @@ def test_control_a_wrong_target_is_seen() -> None:
     given[-1][1] = (given[-1][1] + 1) % 31
     wrong = run(chunked, given, 0.0, 1.0)
     assert all((a - b).norm() > 1e-3 * b.norm() for a, b in zip(wrong[2:], right[2:], strict=True))
+
+
+@torch.no_grad()
+def test_smoothing_by_its_definition() -> None:
+    """Of each target 0.8 of its own probability, and 0.2 / V of every word's, its own too."""
+    hidden, weight, targets = case(torch.float32, False)
+    logs = (hidden @ weight.T).log_softmax(dim=-1)
+    wanted = torch.full_like(logs, 0.2 / 31)
+    kept = targets != -100
+    wanted[kept, targets[kept]] += 0.8
+    total, count = cross_entropy(hidden, weight, None, targets, smoothing=0.2)
+    assert torch.allclose(total, -(wanted * logs)[kept].sum(), rtol=1e-5)
+    assert int(count) == int(kept.sum())
 
 
 @pytest.mark.parametrize("compute", [plain, chunked])

@@ -81,6 +81,6 @@ def test_warmup_that_does_not_fit_is_refused() -> None:
 
 def test_the_2017_schedule() -> None:
     """d^-0.5 min(step^-0.5, step warmup^-1.5), scaled to reach 1 at its peak."""
-    ours = curve(50, kind="inverse_sqrt", warmup=9)
+    ours = curve(50, kind="inverse_sqrt", warmup=10)
     theirs = [10**0.5 * min(n**-0.5, n * 10**-1.5) for n in range(1, 51)]
     assert ours == pytest.approx(theirs)

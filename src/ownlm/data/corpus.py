@@ -187,7 +187,7 @@ def _find(path: str, config: DataConfig) -> Found:
     if not path:
         raise DataError("no text given", next_command="name a file or folder of text")
     if config.pairs and config.target_path:
-        return find_aligned(config)
+        return find_aligned(path, config.target_path)
     if not os.path.exists(path) and looks_like_dataset(path):
         return find_dataset(path, config)
     if not os.path.lexists(path):

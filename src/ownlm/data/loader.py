@@ -7,7 +7,7 @@ replayed: a run that resumes at step 1,000 asks for batch 1,000.
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import NamedTuple, Self, overload
+from typing import NamedTuple, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,26 @@ class Windows:
         window = permuted(place, self.per_epoch, key)
         shift = _mix(key + np.uint64(1)) % np.uint64(self._shifts)
         return (window * np.uint64(self.length) + shift).astype(np.int64)
+
+
+class Chosen:
+    """The same of windows whose places are given, each once an epoch."""
+
+    def __init__(self, places: Int64s, length: int, seed: int) -> None:
+        if not len(places):
+            raise DataError(
+                "there is nothing to learn from",
+                next_command="bring more text, or choose another --data.validation",
+            )
+        self.length, self.seed, self.per_epoch = length, seed, len(places)
+        self._places = places
+
+    def begins(self, first: int, count: int) -> Int64s:
+        """Offsets in the stream of the samples numbered first ... first + count - 1: (count,)."""
+        index = np.arange(first, first + count, dtype=np.uint64)
+        epoch, place = np.divmod(index, np.uint64(self.per_epoch))
+        key = _mix(epoch ^ _mix(np.uint64(self.seed % (1 << 64)) + np.zeros_like(epoch)))
+        return self._places[permuted(place, self.per_epoch, key).astype(np.int64)]
 
 
 def permuted(place: Words, size: int, key: Words) -> Words:
@@ -135,11 +155,16 @@ class Loader:
         documents: bool,
         prefetch: bool = True,
         partners: bool = False,
+        begins: Int64s | None = None,
     ) -> None:
-        """Windows of `length` tokens and one more; `partners` adds to each another one."""
-        self.windows = Windows(stream, length, seed)
+        """Windows of `length` tokens and one more; `partners` adds to each another one. `begins`
+        are the only places where they may begin, when whole documents matter."""
+        self.windows: Windows | Chosen = (
+            Windows(stream, length, seed) if begins is None else Chosen(begins, length, seed)
+        )
         self._others = Windows(stream, length, seed + 1) if partners else None
-        self._stream, self._batch, self._documents = stream, batch, documents
+        self._stream, self._batch = stream, batch
+        self._documents = documents or begins is not None
         self._pool = ThreadPoolExecutor(1, "ownlm-loader") if prefetch else None
         self._ahead: tuple[tuple[int, int, int], Future[Examples]] | None = None
 
@@ -174,13 +199,45 @@ class Loader:
         low, high = (self._batch * part // of for part in (micro, micro + 1))
         first, count, length = step * self._batch + low, high - low, self.windows.length + 1
         begins = self.windows.begins(first, count)
-        documents = self._stream.documents(begins, length) if self._documents else None
+        tokens, documents = read(self._stream, begins, length, self._documents)
         partners = None
         if self._others is not None:
             elsewhere = self._others.begins(first, count)
             partners = self._stream.gather(apart(elsewhere, begins, self._stream, length), length)
-        tokens, heads = self._stream.gather(begins, length), self._stream.heads(begins)
-        return Examples(tokens, documents, begins, partners, heads)
+        return Examples(tokens, documents, begins, partners, self._stream.heads(begins))
+
+
+class Readable(Protocol):
+    """What can be read of a stream."""
+
+    @property
+    def tokens(self) -> int:
+        """Length."""
+
+    def gather(self, begins: Int64s, length: int) -> Int64s:
+        """Tokens (len(begins), length)."""
+
+    def documents(self, begins: Int64s, length: int) -> npt.NDArray[np.int32]:
+        """The document of each token, counted from 1 within its window."""
+
+
+def read(
+    stream: Readable, begins: Int64s, length: int, documents: bool
+) -> tuple[Int64s, npt.NDArray[np.int32] | None]:
+    """Tokens and documents of windows (B, length); beyond the end of the stream tokens are -1,
+    in a document of their own."""
+    inside = begins + length <= stream.tokens
+    if inside.all():
+        numbers = stream.documents(begins, length) if documents else None
+        return stream.gather(begins, length), numbers
+    tokens = np.full((len(begins), length), -1, np.int64)
+    owners = np.zeros((len(begins), length), np.int32)
+    for row, begin in enumerate(begins):
+        size, place = min(length, stream.tokens - int(begin)), begins[row : row + 1]
+        tokens[row, :size] = stream.gather(place, size)[0]
+        owners[row, :size] = stream.documents(place, size)[0]
+        owners[row, size:] = owners[row, size - 1] + 1
+    return tokens, owners if documents else None
 
 
 def apart(others: Int64s, begins: Int64s, stream: TokenStream, length: int) -> Int64s:

@@ -54,19 +54,19 @@ def _pair(cells: list[str], columns: list[int]) -> str:
     return paired(*(cells[column].strip() for column in columns))
 
 
-def find_aligned(config: DataConfig) -> Found:
+def find_aligned(path: str, other: str) -> Found:
     """The file at `path` as one source, once the other is known to be there too."""
     both = []
-    for name in (config.path, config.target_path):
-        path = os.path.realpath(name)
-        if not os.path.isfile(path):
+    for name in (path, other):
+        real = os.path.realpath(name)
+        if not os.path.isfile(real):
             raise DataError(
                 "no such file",
                 where=shown(name),
                 next_command="name two files of equally many lines: --data FILE and "
                 "--data.target-path FILE",
             )
-        both.append(source(path, shown(name), (ALIGNED, _compression(path)), os.stat(path)))
+        both.append(source(real, shown(name), (ALIGNED, _compression(real)), os.stat(real)))
     both[0].other = both[1]
     return Found(sources=both[:1])
 
@@ -118,6 +118,10 @@ def require_fit(config: DataConfig) -> None:
             "the end of every pair cannot be kept for validation", where="data.split",
             next_command="--data.split documents, or leave it out",
         )  # fmt: skip
+    if config.pairs and config.codes:
+        raise ConfigError(
+            "pairs have no control codes", where="data.codes", next_command="leave out --data.codes"
+        )
     if config.pairs and config.text_field:
         raise ConfigError(
             "a pair has two fields", where="data.text_field",

@@ -62,6 +62,20 @@ class Subject:
         text = (self.stream.tokens - 1) // (2 * ROWS)
         return max(2, min(self.objective.window(room), text))
 
+    def loader(self, batch: int, seed: int, documents: bool, prefetch: bool = True) -> Loader:
+        """The text as the objective wants it, in windows of `length`."""
+        objective, length = self.objective, self.length
+        return Loader(
+            self.stream,
+            length,
+            batch,
+            seed,
+            documents,
+            prefetch,
+            objective.partners,
+            objective.begins(self.stream, length),
+        )
+
 
 class Check(NamedTuple):
     """A name for the table, and what is done."""
@@ -84,11 +98,14 @@ def examine(subject: Subject, progress: Callable[[str], None] | None = None) -> 
 
 def sequences(subject: Subject) -> Examples:
     """Text of the user, its documents as they lie."""
-    partners = subject.objective.partners
-    loader = Loader(
-        subject.stream, subject.length, ROWS, 0, documents=True, prefetch=False, partners=partners
-    )
-    return loader.batch(0)
+    return subject.loader(ROWS, 0, documents=True, prefetch=False).batch(0)
+
+
+def pieces(subject: Subject) -> Examples:
+    """The same text in documents of many lengths, where an objective learns from any."""
+    rows = sequences(subject)
+    whole = subject.objective.begins(subject.stream, subject.length) is not None
+    return rows if whole else cut_up(rows)
 
 
 def cut_up(rows: Examples) -> Examples:
@@ -127,17 +144,17 @@ def _start(subject: Subject, folder: Path) -> Finding:
 
 
 def _accumulation(subject: Subject, folder: Path) -> Finding:
-    model, rows = parity.sharpened(subject.make_model()), cut_up(sequences(subject))
+    model, rows = parity.sharpened(subject.make_model()), pieces(subject)
     return parity.check_accumulation(model, subject.objective, rows)
 
 
 def _packing(subject: Subject, folder: Path) -> Finding:
-    model, rows = parity.sharpened(subject.make_model()), cut_up(sequences(subject))
+    model, rows = parity.sharpened(subject.make_model()), pieces(subject)
     return parity.check_packing(model, in_one(subject.objective), rows)
 
 
 def _padding(subject: Subject, folder: Path) -> Finding:
-    model, rows = parity.sharpened(subject.make_model()), cut_up(sequences(subject))
+    model, rows = parity.sharpened(subject.make_model()), pieces(subject)
     return parity.check_padding(model, in_one(subject.objective), rows)
 
 
@@ -165,9 +182,7 @@ def _overfitting(subject: Subject, folder: Path) -> Finding:
 
 def _resume(subject: Subject, folder: Path) -> Finding:
     train = learning.rehearsed(subject.train)
-    stream, length, batch = subject.stream, subject.length, train.batch
-    partners = subject.objective.partners
-    with Loader(stream, length, batch, train.seed, train.documents, partners=partners) as loader:
+    with subject.loader(train.batch, train.seed, train.documents) as loader:
         return learning.check_resume(
             learning.Rehearsal(
                 make_model=subject.make_model,

@@ -19,7 +19,7 @@ from torch import nn
 
 from ownlm import log
 from ownlm.errors import ConfigError, DataError, NonFiniteError
-from ownlm.evaluation.windows import Stream, Windows, batched, collated, few, plan_windows
+from ownlm.evaluation.windows import Stream, Windows, batched, collated, few, planned
 from ownlm.objectives.objective import Objective
 
 Progress = Callable[[int, int], None]
@@ -82,7 +82,7 @@ def likelihood(
     """
     if stride and not objective.covers:
         raise ConfigError("a stride is for models that predict every token")
-    plan = few(plan_windows(stream.tokens, context, stride or context), most)
+    plan = few(planned(objective, stream, context, stride), most)
     started = time.perf_counter()
     total, done = sum(len(windows.begins) for windows in plan), 0
     sums = Counter[str]()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ownlm.errors import DataError
-from ownlm.evaluation.windows import Stream, batched, collated, few, plan_windows
+from ownlm.evaluation.windows import Stream, batched, collated, few, planned
 from ownlm.objectives.objective import IGNORE, Objective
 
 MOST = 2_000
@@ -70,7 +70,7 @@ def targets(
 ) -> NDArray[np.float64]:
     """How often each of `size` ids is a target, (size,), in at most `most` windows; 0: all."""
     found = np.zeros(size)
-    for windows in batched(few(plan_windows(stream.tokens, context, context), most), 32):
+    for windows in batched(few(planned(objective, stream, context), most), 32):
         asked = asked_for(collated(objective, stream, windows, documents))
         found += np.bincount(asked, minlength=size)
     return found

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ownlm.data.loader import read
 from ownlm.errors import ConfigError, DataError
 from ownlm.objectives.objective import IGNORE, Batch, Objective
 
@@ -26,6 +27,10 @@ class Stream(Protocol):
     @property
     def tokens(self) -> int:
         """Length."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where documents begin."""
 
     @property
     def text_bytes(self) -> int:
@@ -55,6 +60,17 @@ class _Examples(NamedTuple):
     sample_ids: NDArray[np.int64]
     partners: NDArray[np.int64] | None
     heads: NDArray[np.int64] | None
+
+
+def planned(
+    objective: Objective, stream: Stream, context: int, stride: int = 0
+) -> list[Windows]:
+    """Where an objective reads all of a stream: where it says, or in windows of `context` every
+    `stride` tokens."""
+    begins = objective.begins(stream, context)
+    if begins is None:
+        return plan_windows(stream.tokens, context, stride or context)
+    return [Windows(begins, context, np.zeros_like(begins))]
 
 
 def plan_windows(tokens: int, context: int, stride: int) -> list[Windows]:
@@ -90,12 +106,11 @@ def collated(
 ) -> Batch:
     """What the objective makes of some windows, always the same; skipped targets are left out."""
     begins, length = windows.begins, windows.length + 1
-    numbers = stream.documents(begins, length) if documents else None
+    tokens, numbers = read(stream, begins, length, documents)
     partners = (
         stream.gather(_elsewhere(begins, length, stream), length) if objective.partners else None
     )
-    tokens, heads = stream.gather(begins, length), stream.heads(begins)
-    examples = _Examples(tokens, numbers, begins, partners, heads)
+    examples = _Examples(tokens, numbers, begins, partners, stream.heads(begins))
     batch = objective.collate(examples, np.random.default_rng(0))
     for row, skipped in enumerate(windows.skipped):
         if skipped:

@@ -42,14 +42,23 @@ class Output(NamedTuple):
         """(B, V): of the last token only, which is all that generation needs."""
         return self._replace(features=self.features[:, -1]).logits
 
-    def cross_entropy(self, targets_BT: Tensor, *, ignore: int = -100) -> tuple[Tensor, Tensor]:
+    def cross_entropy(
+        self, targets_BT: Tensor, *, ignore: int = -100, smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """(sum of nats, number of targets) over targets that are not `ignore`.
 
-        With a large vocabulary the logits exist only piece by piece.
+        With a large vocabulary the logits exist only piece by piece. `smoothing` spreads so much
+        of each target's probability over all of the vocabulary.
         """
         features_ND, targets_N = self.features.flatten(0, -2), targets_BT.flatten()
         return cross_entropy(
-            features_ND, self.weight, self.bias, targets_N, ignore=ignore, softcap=self.softcap
+            features_ND,
+            self.weight,
+            self.bias,
+            targets_N,
+            ignore=ignore,
+            softcap=self.softcap,
+            smoothing=smoothing,
         )
 
 

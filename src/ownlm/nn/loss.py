@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Loss = Callable[[Tensor, Tensor, Tensor | None, Tensor, int, float], tuple[Tensor, Tensor]]
+Loss = Callable[
+    [Tensor, Tensor, Tensor | None, Tensor, int, float, float], tuple[Tensor, Tensor]
+]
 
 LARGE = 1 << 24
 """Logits beyond this count (64 MB in float32) are never held at once."""
@@ -28,15 +30,17 @@ def cross_entropy(
     *,
     ignore: int = -100,
     softcap: float = 0.0,
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Summed cross entropy in nats (float32), and how many targets were not `ignore`.
 
-    Logits are hidden weight^T + bias, squashed into (-softcap, softcap) when that is set.
+    Logits are hidden weight^T + bias, squashed into (-softcap, softcap) when that is set. A target
+    has a probability of 1 - `smoothing`, the rest is spread evenly over all V.
     """
     many = len(targets_N) * len(weight_VD) > LARGE
     # Gradients made in forward are nothing for torch.compile: the large case stays eager.
     compute: Loss = torch.compiler.disable(chunked) if many else plain
-    return compute(hidden_ND, weight_VD, bias_V, targets_N, ignore, softcap)
+    return compute(hidden_ND, weight_VD, bias_V, targets_N, ignore, softcap, smoothing)
 
 
 def plain(
@@ -46,12 +50,15 @@ def plain(
     targets_N: Tensor,
     ignore: int,
     softcap: float,
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """All logits at once: the reference, and the faster way for small vocabularies."""
     logits_NV = F.linear(hidden_ND, weight_VD, bias_V).float()
     if softcap:
         logits_NV = softcap * torch.tanh(logits_NV / softcap)
-    total = F.cross_entropy(logits_NV, targets_N, ignore_index=ignore, reduction="sum")
+    total = F.cross_entropy(
+        logits_NV, targets_N, ignore_index=ignore, reduction="sum", label_smoothing=smoothing
+    )
     return total, (targets_N != ignore).sum()
 
 
@@ -62,6 +69,7 @@ def chunked(
     targets_N: Tensor,
     ignore: int,
     softcap: float,
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """A few tokens at a time; ignored ones never reach the output matrix.
 
@@ -70,7 +78,7 @@ def chunked(
     """
     kept_N = (targets_N != ignore).nonzero().squeeze(1)
     learn = torch.is_grad_enabled()
-    inputs = (hidden_ND[kept_N], weight_VD, bias_V, targets_N[kept_N], softcap, learn)
+    inputs = (hidden_ND[kept_N], weight_VD, bias_V, targets_N[kept_N], softcap, smoothing, learn)
     total: Tensor = _Chunked.apply(*inputs)  # type: ignore[no-untyped-call]
     return total, torch.tensor(len(kept_N), device=targets_N.device)
 
@@ -86,6 +94,7 @@ class _Chunked(torch.autograd.Function):
         bias_V: Tensor | None,
         targets_N: Tensor,
         softcap: float,
+        smoothing: float,
         learn: bool,
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
@@ -97,9 +106,11 @@ class _Chunked(torch.autograd.Function):
             if softcap:
                 logits_CV = softcap * torch.tanh(logits_CV / softcap)
             logs_CV = logits_CV.log_softmax(dim=-1)
-            total -= logs_CV.gather(1, targets_N[part, None]).sum()
+            total -= (1 - smoothing) * logs_CV.gather(1, targets_N[part, None]).sum()
+            if smoothing:
+                total -= smoothing * logs_CV.mean(dim=-1).sum()
             if sums is not None:
-                slopes_CV = _slopes(logs_CV, targets_N[part])
+                slopes_CV = _slopes(logs_CV, targets_N[part], smoothing)
                 if softcap:
                     slopes_CV *= 1 - (logits_CV / softcap) ** 2
                 sums.add(part, slopes_CV.to(hidden_ND.dtype))
@@ -109,15 +120,16 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias = ctx.sums.scaled(grad)
-        return hidden, weight, bias, None, None, None
+        return hidden, weight, bias, None, None, None, None
 
 
-def _slopes(logs_CV: Tensor, targets_C: Tensor) -> Tensor:
-    """Derivative of the loss by the logits: probabilities, less one at the target."""
+def _slopes(logs_CV: Tensor, targets_C: Tensor, smoothing: float) -> Tensor:
+    """Derivative of the loss by the logits: probabilities, less those that are wanted."""
     slopes_CV = logs_CV.exp_()
-    return slopes_CV.scatter_add_(
-        1, targets_C[:, None], slopes_CV.new_full((len(targets_C), 1), -1.0)
-    )
+    if smoothing:
+        slopes_CV -= smoothing / slopes_CV.shape[1]
+    wanted = slopes_CV.new_full((len(targets_C), 1), smoothing - 1.0)
+    return slopes_CV.scatter_add_(1, targets_C[:, None], wanted)
 
 
 class _Gradients:

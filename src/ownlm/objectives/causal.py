@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
+from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss, Stream
 
 
 class Causal:
@@ -30,6 +30,9 @@ class Causal:
     def window(self, context: int) -> int:
         """As many contexts as there are segments."""
         return context * self.segments
+
+    def begins(self, stream: Stream, length: int) -> None:
+        """Anywhere."""
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """inputs (B, T), targets (B, T), and with documents the mask (B, T) that parts them."""

@@ -17,6 +17,7 @@ Kind = Literal[
     "permutation",
     "spans",
     "infilling",
+    "seq2seq",
 ]
 
 
@@ -29,12 +30,14 @@ class ObjectiveConfig(Config):
     some documents with their middle last (fill in the middle); masked: hidden tokens (BERT);
     replaced: tokens that a small generator replaced (ELECTRA); permutation: some tokens in a
     random order (XLNet); spans: spans behind sentinels (T5); infilling: spans and sentences out of
-    order (BART); auto: what the family was pretrained with."""
+    order (BART); seq2seq: the target of each source, from pairs such as translations; auto: what the family was pretrained with."""
     rate: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the tokens that is hidden (masked, replaced, spans, infilling) or predicted
     (permutation), or of the documents that are rearranged (middle); 0: as in the paper."""
     span: float = Field(default=3.0, ge=1.0)
     """Mean length of a hidden span (spans, infilling)."""
+    smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of each target that is spread over the vocabulary (seq2seq), in training only."""
     unit: Literal["token", "word", "chinese"] = "token"
     """What is hidden at once (masked): tokens, whole words, or words that a segmenter finds in
     Chinese text (`pip install ownlm[zh]`)."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
+from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss, Stream
 from ownlm.objectives.rows import Filler, Ids, Row, Window, batch_of, windows
 from ownlm.objectives.vocabulary import Vocabulary
 
@@ -33,6 +33,8 @@ class Denoise:
 
     partners = False
     covers = False
+    lead: Ids = np.zeros(0, np.int64)
+    """What every source begins with: the words that name a task (T5)."""
 
     def __init__(self, vocab: Vocabulary, start: int) -> None:
         """`start` is the id that the decoder is given first, decoder_start_token_id."""
@@ -49,10 +51,14 @@ class Denoise:
 
     def window(self, context: int) -> int:
         """Tokens of text that a source of `context` tokens is made from."""
-        tokens = context
+        tokens = context = max(2, context - len(self.lead))
         while self.lengths(tokens + 1)[0] <= context:
             tokens += 1
         return tokens
+
+    def begins(self, stream: Stream, length: int) -> Ids | None:
+        """Anywhere."""
+        return None
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """inputs and mask (B, S); decoder_inputs, decoder_mask and targets (B, T)."""
@@ -60,16 +66,22 @@ class Denoise:
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed nats of the target tokens."""
+        return self.nats(model, batch)
+
+    def nats(self, model: nn.Module, batch: Batch, smoothing: float = 0.0) -> Loss:
+        """The same, of targets smoothed by so much."""
         output = model(
             batch["inputs"], batch["decoder_inputs"], batch["mask"], batch["decoder_mask"]
         )
-        total, count = output.cross_entropy(batch["targets"], ignore=IGNORE)
+        total, count = output.cross_entropy(
+            batch["targets"], ignore=IGNORE, smoothing=smoothing
+        )
         return Loss(total, count, {})
 
     def row(self, window: Window) -> Row:
         """One row of each side."""
         read, write = self.lengths(len(window.tokens) - 1)
-        source, target = Filler(read, self.pad), Filler(write, self.pad)
+        source, target = Filler(read + len(self.lead), self.pad), Filler(write, self.pad)
         for text in self.texts(window):
             size = len(text)
             while size and not self.fits(size, source.room, target.room):
@@ -77,21 +89,15 @@ class Denoise:
             if size < min(2, len(text)):
                 break
             made = self.exchange(text[:size], window.rng)
-            source.add(inputs=made.source)
+            source.add(inputs=np.concatenate([self.lead, made.source]))
             inputs = np.append(self.start, made.target[:-1])
             target.add(inputs=inputs, targets=made.target)
-        return {
-            "inputs": source.row["inputs"],
-            "mask": source.row["mask"],
-            "decoder_inputs": target.row["inputs"],
-            "decoder_mask": target.row["mask"],
-            "targets": target.row["targets"],
-        }
+        return both(source, target)
 
     def fits(self, size: int, source: int, target: int) -> bool:
         """Whether a document of `size` tokens fits in what is left of both rows."""
         read, write = self.lengths(size)
-        return read <= source and write <= target
+        return read + len(self.lead) <= source and write <= target
 
     def texts(self, window: Window) -> Iterator[Ids]:
         """The documents of a window, without control tokens."""
@@ -156,7 +162,7 @@ class Infilling(Denoise):
 
     def window(self, context: int) -> int:
         """The text and its two marks fill the context."""
-        return max(1, context - 2)
+        return max(1, context - 2 - len(self.lead))
 
     def exchange(self, text: Ids, rng: np.random.Generator) -> Exchange:
         """The source has at most as many tokens as the target."""
@@ -191,6 +197,17 @@ class Infilling(Denoise):
         tokens = np.append(np.where(free, text, -1), -1)
         both = np.stack([np.where(mask_before, self.mask, -1), tokens], axis=1).ravel()
         return both[both >= 0]
+
+
+def both(source: Filler, target: Filler) -> Row:
+    """The two sides of a row as an encoder-decoder gets them."""
+    return {
+        "inputs": source.row["inputs"],
+        "mask": source.row["mask"],
+        "decoder_inputs": target.row["inputs"],
+        "decoder_mask": target.row["mask"],
+        "targets": target.row["targets"],
+    }
 
 
 def divided(items: int, parts: int, rng: np.random.Generator) -> Ids:

@@ -21,6 +21,7 @@ from ownlm.objectives.permutation import Permutation
 from ownlm.objectives.prefix import Prefix
 from ownlm.objectives.replaced import Replaced
 from ownlm.objectives.rows import Ids
+from ownlm.objectives.seq2seq import Seq2Seq
 from ownlm.objectives.vocabulary import vocabulary
 from ownlm.tokenization.tokenizer import Tokenizer
 
@@ -37,6 +38,7 @@ FOR = {
     "permutation": "encoder",
     "spans":     "encoder-decoder",
     "infilling": "encoder-decoder",
+    "seq2seq":   "encoder-decoder",
 }
 # fmt: on
 """The shape of model that each objective is for."""
@@ -189,8 +191,11 @@ def make_objective(config: ObjectiveConfig, tokenizer: Tokenizer, start: str = "
         return Masked(vocab, corruption, pairs=pairs, dynamic=config.dynamic, words=words)
     if config.kind == "replaced":
         return Replaced(vocab, Corruption(rate=config.rate, masked=1.0, random=0.0))
+    first = vocab.need(start or "pad")
+    if config.kind == "seq2seq":
+        return Seq2Seq(vocab, first, tokenizer.eos_id, smoothing=config.smoothing)
     kind = Infilling if config.kind == "infilling" else Spans
-    return kind(vocab, vocab.need(start or "pad"), rate=config.rate, mean=config.span)
+    return kind(vocab, first, rate=config.rate, mean=config.span)
 
 
 def _codes(tokenizer: Tokenizer) -> Ids:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ownlm.nn.head import Output
-from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
+from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss, Stream
 from ownlm.objectives.rows import Filler, Ids, Row, Window, batch_of, windows
 from ownlm.objectives.vocabulary import Vocabulary
 
@@ -67,6 +67,9 @@ class Masked:
         self.vocab, self.corruption, self.pairs, self.dynamic = vocab, corruption, pairs, dynamic
         self.begin, self.end, self.pad, self.mask = map(vocab.need, ("begin", "end", "pad", "mask"))
         self.words = words or self._numbered
+
+    def begins(self, stream: Stream, length: int) -> None:
+        """Anywhere."""
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """inputs, mask, types, targets (B, T); with pairs pair_labels and pair_weights at the

@@ -55,6 +55,21 @@ class Examples(Protocol):
         its control code, if it has one."""
 
 
+class Stream(Protocol):
+    """Tokens of many documents, one after another, each followed by the end-of-text token."""
+
+    @property
+    def tokens(self) -> int:
+        """Length."""
+
+    @property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """Where documents begin."""
+
+    def gather(self, begins: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
+        """Tokens (len(begins), length)."""
+
+
 class Objective(Protocol):
     """What the model learns; pure functions of what they are given."""
 
@@ -68,6 +83,10 @@ class Objective(Protocol):
 
     def window(self, context: int) -> int:
         """Tokens of text T (examples hold T + 1) that fill a model's context."""
+
+    def begins(self, stream: Stream, length: int) -> npt.NDArray[np.int64] | None:
+        """Where windows of `length` tokens begin in a stream, when whole documents matter; such a
+        window may reach beyond the end of the stream, where tokens are -1. None: anywhere."""
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """The tensors of a micro-batch, on the CPU."""

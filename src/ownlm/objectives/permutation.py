@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ownlm.nn.streams import factorise
-from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
+from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss, Stream
 from ownlm.objectives.rows import Ids, windows
 
 LONGEST = 5
@@ -35,6 +35,9 @@ class Permutation:
     def window(self, context: int) -> int:
         """As many contexts as there are segments."""
         return context * self.segments
+
+    def begins(self, stream: Stream, length: int) -> None:
+        """Anywhere."""
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """inputs, steps (B, T), -1 where nothing is predicted, and perhaps the mask (B, T)."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ownlm.models.generator import WithGenerator
 from ownlm.objectives.masked import Corruption, Masked, asked
-from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss
+from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss, Stream
 from ownlm.objectives.rows import windows
 from ownlm.objectives.vocabulary import Vocabulary
 
@@ -33,6 +33,9 @@ class Replaced:
     def window(self, context: int) -> int:
         """As in a masked LM."""
         return self.masked.window(context)
+
+    def begins(self, stream: Stream, length: int) -> None:
+        """Anywhere."""
 
     def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
         """What a masked LM gets, and a number in [0, 1) for each token that decides a sample."""

@@ -21,11 +21,18 @@ def derived(config: RunConfig, vocab: int, train_tokens: int) -> RunConfig:
     steps = config.train.steps or steps_for(config, train_tokens)
     values = {
         "model": {"vocab": _vocabulary(config, vocab)},
-        "optimizer": {"lr": config.optimizer.lr or rate_for(config.model.dim)},
+        "optimizer": {"lr": config.optimizer.lr or _rate(config, steps)},
         "train": {"steps": steps},
         "schedule": {"warmup": warmup_for(config.schedule.warmup, steps)},
     }
     return config.with_values(values, "derived values")
+
+
+def _rate(config: RunConfig, steps: int) -> float:
+    warmup = warmup_for(config.schedule.warmup, steps)
+    if config.schedule.kind == "inverse_sqrt" and warmup:
+        return float((config.model.dim * warmup) ** -0.5)  # Vaswani et al. 2017, equation 3
+    return rate_for(config.model.dim)
 
 
 def rate_for(dim: int) -> float:
@@ -55,7 +62,8 @@ def warmup_for(warmup: int, steps: int) -> int:
 
 def tokens_per_step(config: RunConfig) -> int:
     """Tokens one update learns from."""
-    return config.train.batch * config.model.context * max(1, config.objective.segments)
+    sides = 2 if config.objective.kind == "seq2seq" else 1
+    return config.train.batch * config.model.context * sides * max(1, config.objective.segments)
 
 
 def _vocabulary(config: RunConfig, vocab: int) -> int:

@@ -1,5 +1,6 @@
 """What `ownlm doctor` examines: a run's own model, tokenizer and text, a few sequences of it."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from ownlm import files, runtime
 from ownlm.data.corpus import Corpus
-from ownlm.data.document import Document
+from ownlm.data.document import SIDES, Document
 from ownlm.data.loader import Windows
 from ownlm.data.prepare import prepare
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
@@ -25,6 +26,8 @@ from ownlm.tokenization.tokenizer import Tokenizer
 SAMPLE_BYTES = 1 << 20
 """Of raw text, from its beginning: enough for a few sequences and a tokenizer."""
 
+PAIRED = {"text_field": "", "source_field": "source", "target_field": "target", "target_path": ""}
+"""How the pairs of a sample are read again."""
 TRIED, TRIED_CHARACTERS = 64, 2_000
 """Texts on which the tokenizer is tried, and the most of each."""
 
@@ -38,7 +41,8 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     config = with_objective(config)
     data, texts = material(config, folder)
     tokenizer = load_tokenizer(data.tokenizer_folder)
-    if data.train.text_bytes + data.validation.text_bytes < SAMPLE_BYTES:  # all of the text
+    whole = data.train.text_bytes + data.validation.text_bytes < SAMPLE_BYTES  # all of the text
+    if whole and data.holds != "pairs":
         window = objective_of(config, tokenizer).window(config.model.context)
         Windows(data.train, window, config.train.seed)
     if reduce:
@@ -93,8 +97,10 @@ def material(config: RunConfig, folder: Path) -> tuple[PreparedData, list[str]]:
     files.write_text(sample, "".join(lines))
     sampled = {"path": str(sample), "text_field": "text", "files": "", "split": "auto"}
     sampled |= {"codes": "code"} if config.data.codes else {}
+    sampled |= PAIRED if config.data.pairs else {}
     data = prepare(config.data.with_values(sampled), folder / "data", config.tokenizer)
-    return data, [piece.text[:TRIED_CHARACTERS] for piece in pieces[:TRIED]]
+    sides = (side for piece in pieces for side in piece.text.split(SIDES))
+    return data, [side[:TRIED_CHARACTERS] for side in itertools.islice(sides, TRIED)]
 
 
 def _beginning(corpus: Corpus) -> Iterator[Document]:
@@ -111,6 +117,8 @@ def _beginning(corpus: Corpus) -> Iterator[Document]:
 
 
 def _fields(piece: Document) -> dict[str, str]:
+    if SIDES in piece.text:
+        return dict(zip(("source", "target"), piece.text.split(SIDES)))
     return {"text": piece.text} | ({"code": piece.code} if piece.code else {})
 
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ownlm.data.loader import Loader
 from ownlm.errors import ConfigError
 from ownlm.inspection.example import Token, sides
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.doctor import material
-from ownlm.recipes.task import objective_of, with_objective
+from ownlm.recipes.task import loader, objective_of, with_objective
 from ownlm.tokenization.load import load_tokenizer
 
 
@@ -30,10 +29,7 @@ def example(config: RunConfig, folder: Path, number: int) -> dict[str, list[Toke
     data, _ = material(config, folder)
     tokenizer = load_tokenizer(data.tokenizer_folder)
     objective = objective_of(config, tokenizer)
-    window, partners = objective.window(config.model.context), objective.partners
-    with Loader(
-        data.train, window, train.batch, train.seed, train.documents, False, partners
-    ) as loader:
-        rows = loader.batch(0)[number : number + 1]
+    with loader(config, data, objective) as batches:
+        rows = batches.batch(0)[number : number + 1]
     batch = objective.collate(rows, np.random.default_rng((train.seed, 0)))
     return sides(batch, 0, tokenizer)

@@ -27,6 +27,7 @@ LEARNS = {
     "replaced": "which tokens were replaced; {o.rate:.0%} are, by a generator trained beside it",
     "permutation": "{o.rate:.0%} of the tokens in random order, {o.segments} segments a window",
     "spans": "{o.rate:.0%} of the tokens, hidden in spans of {o.span:g}",
+    "seq2seq": "the target of each source; {o.smoothing:.0%} of its probability smoothed",
     "infilling": "text with its sentences out of order and {o.rate:.0%} of the tokens hidden",
 }
 

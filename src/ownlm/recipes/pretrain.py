@@ -38,7 +38,7 @@ from ownlm.recipes.derive import derived
 from ownlm.recipes.material import Material, summary
 from ownlm.recipes.plan import plan, sketched
 from ownlm.recipes.samples import Sampler
-from ownlm.recipes.task import fresh_model, objective_of, wanted, with_objective
+from ownlm.recipes.task import fresh_model, loader, objective_of, wanted, with_objective
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import Choices
 from ownlm.training.feed import micro_batches
@@ -116,7 +116,7 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
         say(f"{words}, {allocator}")
         objective = objective_of(config, found.tokenizer)
         with (
-            loader(config, found, objective) as batches,
+            loader(config, found.data, objective) as batches,
             machine.memory_errors(config, choices, described),
         ):
             result = trainer(config, run, found, objective, batches, choices, device).fit()
@@ -133,13 +133,6 @@ def require_readable_name(folder: Path) -> None:
             where=ascii(str(folder)),
             next_command="another place with --out; the text may stay where it is",
         ) from None
-
-
-def loader(config: RunConfig, found: Material, objective: Objective) -> Loader:
-    """Training text in the order of the seed."""
-    train, window = config.train, objective.window(config.model.context)
-    stream, partners = found.data.train, objective.partners
-    return Loader(stream, window, train.batch, train.seed, train.documents, partners=partners)
 
 
 def trainer(

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from ownlm.data.loader import Loader
 from ownlm.data.shards import PreparedData
 from ownlm.errors import ConfigError, DataError
 from ownlm.inspection.architecture import sketch
@@ -17,7 +18,7 @@ from ownlm.objectives.objective import Objective
 from ownlm.recipes.config import RunConfig
 from ownlm.tokenization.tokenizer import Tokenizer
 
-HOLDS = {"codes": "codes"}
+HOLDS = {"codes": "codes", "seq2seq": "pairs"}
 """What the documents of prepared data must be, by the objective; else plain text will do."""
 FEW = 2_000
 """Below so many ids a vocabulary has room for a few of T5's hundred sentinels only."""
@@ -52,7 +53,13 @@ def _data(config: RunConfig, kind: str) -> dict[str, Any]:
             where="data.codes",
             next_command="--objective.kind codes, or leave out --data.codes",
         )
-    return {"codes": codes or "auto"} if kind == "codes" else {}
+    if config.data.pairs and kind != "seq2seq":
+        raise ConfigError(
+            f"the objective {kind!r} learns from text, not from pairs",
+            where="data.pairs",
+            next_command="--objective.kind seq2seq, or leave out --data.pairs",
+        )
+    return {"codes": codes or "auto"} if kind == "codes" else {"pairs": kind == "seq2seq"}
 
 
 def require_held(config: RunConfig, data: PreparedData) -> None:
@@ -60,7 +67,7 @@ def require_held(config: RunConfig, data: PreparedData) -> None:
     needed = HOLDS.get(config.objective.kind, "text")
     if data.holds == needed or (needed == "text" and data.holds == "codes"):
         return
-    options = {"codes": " --data.codes folder"}.get(needed, "")
+    options = {"codes": " --data.codes folder", "pairs": " --data.pairs"}.get(needed, "")
     raise DataError(
         f"holds {data.holds}, and the objective {config.objective.kind!r} learns from {needed}",
         where=str(data.folder),
@@ -82,6 +89,20 @@ def objective_of(config: RunConfig, tokenizer: Tokenizer) -> Objective:
     """The objective of a settled configuration."""
     start = decoder_start(hf_values(_sized(config.model)))
     return make_objective(config.objective, tokenizer, start)
+
+
+def loader(config: RunConfig, data: PreparedData, objective: Objective) -> Loader:
+    """Training text in the order of the seed."""
+    train, length = config.train, objective.window(config.model.context)
+    return Loader(
+        data.train,
+        length,
+        train.batch,
+        train.seed,
+        train.documents,
+        partners=objective.partners,
+        begins=objective.begins(data.train, length),
+    )
 
 
 def fresh_model(config: RunConfig) -> nn.Module:

@@ -24,9 +24,14 @@ def check_schedule(config: ScheduleConfig, steps: int) -> None:
 def rate(step: int, config: ScheduleConfig, steps: int) -> float:
     """Share of the highest learning rate for update `step` (from 0) of `steps`.
 
-    The first update of a warmup of 3 runs at 1/4, the fourth at 1; the last update of a
+    Of inverse_sqrt with a warmup of w update n (from 1) runs at min(n / w, sqrt(w / n)), as in
+    Vaswani et al. 2017, equation 3, whose highest rate is 1 / sqrt(dim w). Of the others:
+    the first update of a warmup of 3 runs at 1/4, the fourth at 1; the last update of a
     descent still moves, the share `final` would be reached by the one after it.
     """
+    if config.kind == "inverse_sqrt":
+        warmup, number = max(1, config.warmup), step + 1
+        return min(number / warmup, math.sqrt(warmup / number))
     if step < config.warmup:
         return (step + 1) / (config.warmup + 1)
     if config.kind == "cosine":
@@ -34,8 +39,6 @@ def rate(step: int, config: ScheduleConfig, steps: int) -> float:
     if config.kind == "wsd":
         begin = stable_end(config, steps)
         return _between(config.final, 1.0 - max(0.0, _share(step, begin, steps)))
-    if config.kind == "inverse_sqrt":  # Vaswani et al. 2017, section 5.3
-        return math.sqrt((config.warmup + 1) / (step + 1))
     return 1.0
 
 
