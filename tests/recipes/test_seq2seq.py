@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import nn
 
 from ownlm.cli.main import main
 from ownlm.data.config import DataConfig
@@ -72,9 +71,7 @@ def test_every_target_of_validation_is_measured_once(tiny: Make, pairs: Path) ->
 
 
 @pytest.mark.parametrize("family", ["marian", "t5", "bart"])
-def test_the_doctor_finds_nothing(
-    family: str, tiny: Make, pairs: Path, tmp_path: Path
-) -> None:
+def test_the_doctor_finds_nothing(family: str, tiny: Make, pairs: Path, tmp_path: Path) -> None:
     bias = family != "t5"
     config = tiny(
         model={"family": family, "bias": bias, "context": 48}, objective=SEQ2SEQ,

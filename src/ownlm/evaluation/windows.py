@@ -62,9 +62,7 @@ class _Examples(NamedTuple):
     heads: NDArray[np.int64] | None
 
 
-def planned(
-    objective: Objective, stream: Stream, context: int, stride: int = 0
-) -> list[Windows]:
+def planned(objective: Objective, stream: Stream, context: int, stride: int = 0) -> list[Windows]:
     """Where an objective reads all of a stream: where it says, or in windows of `context` every
     `stride` tokens."""
     begins = objective.begins(stream, context)

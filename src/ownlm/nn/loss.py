@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Loss = Callable[
-    [Tensor, Tensor, Tensor | None, Tensor, int, float, float], tuple[Tensor, Tensor]
-]
+Loss = Callable[[Tensor, Tensor, Tensor | None, Tensor, int, float, float], tuple[Tensor, Tensor]]
 
 LARGE = 1 << 24
 """Logits beyond this count (64 MB in float32) are never held at once."""

@@ -73,9 +73,7 @@ class Denoise:
         output = model(
             batch["inputs"], batch["decoder_inputs"], batch["mask"], batch["decoder_mask"]
         )
-        total, count = output.cross_entropy(
-            batch["targets"], ignore=IGNORE, smoothing=smoothing
-        )
+        total, count = output.cross_entropy(batch["targets"], ignore=IGNORE, smoothing=smoothing)
         return Loss(total, count, {})
 
     def row(self, window: Window) -> Row:

@@ -39,11 +39,9 @@ class Pair(NamedTuple):
 class Seq2Seq(Denoise):
     """Cross entropy of the targets, smoothed in training."""
 
-    def __init__(
-        self, vocab: Vocabulary, start: int, end: int, *, smoothing: float = 0.0
-    ) -> None:
-        """`end` is the id that ends both sides in the shards. A model whose decoder starts with the end (BART) reads and writes a begin as well,
-        where the tokenizer has one."""
+    def __init__(self, vocab: Vocabulary, start: int, end: int, *, smoothing: float = 0.0) -> None:
+        """`end` is the id that ends both sides in the shards. A model whose decoder starts with
+        the end (BART) reads and writes a begin as well, where the tokenizer has one."""
         super().__init__(vocab, start)
         begin = vocab.control.get("begin") if start == self.end else None
         self.begin = np.array([] if begin is None else [begin], np.int64)
@@ -76,9 +74,7 @@ class Seq2Seq(Denoise):
     def sizes(self, starts: Ids, ends: Ids) -> Ids:
         """Tokens that each pair takes on both sides, (2, N)."""
         sources, targets = ends[0::2] - starts + 1, ends[1::2] - ends[0::2]
-        return np.stack(
-            [sources + len(self.begin) + len(self.lead), targets + len(self.begin)]
-        )
+        return np.stack([sources + len(self.begin) + len(self.lead), targets + len(self.begin)])
 
     def row(self, window: Window) -> Row:
         """The pairs of a window from its first on, as many as fit; a first one that does not fit

@@ -39,6 +39,7 @@ def with_objective(config: RunConfig) -> RunConfig:
     objective = settled(config.objective, model.architecture, config.model.family)
     values: dict[str, Any] = {"objective": objective.model_dump()}
     values["data"] = _data(config, objective.kind)
+    values["train"] = {"documents": config.train.documents or objective.kind == "seq2seq"}
     if not config.tokenizer.path:
         values["tokenizer"] = {"controls": controls(config, objective.kind)}
     return config.with_values(values, "the objective")
