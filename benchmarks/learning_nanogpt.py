@@ -42,6 +42,9 @@ OWNLM = (
     "--train.save-every 0 --train.compile off"
 ).split()
 
+OWN = {"ownlm": list[str](), "ownlm, Muon": "--optimizer.kind muon --optimizer.lr 6e-3".split()}
+"""As the recipe is, and with the better optimizer."""
+
 SCORE = """
 import sys, numpy as np, torch
 from model import GPT, GPTConfig
@@ -160,7 +163,7 @@ def by_tokens(data: PreparedData) -> tuple[bytes, bytes]:
 def beside_nanogpt(bench: "Bench") -> list[Row]:
     """Every contestant with every seed."""
     data = open_prepared(bench.prepared("gpt-tiny"))
-    found = own_rows(bench)
+    found = [row for name, words in OWN.items() for row in own_rows(bench, name, words)]
     for kind, sides in (("characters", by_characters), ("our tokens", by_tokens)):
         folder = bench.folder / f"nanogpt-{kind[:3]}"
         peer = NanoGPT(f"nanoGPT, {kind}", bench.options.nanogpt, folder, *sides(data))
@@ -201,22 +204,24 @@ def summed(name: str, rows: list[list[float]]) -> list[Row]:
     return [(title, "bits per byte", reached), (title, "processor seconds", seconds)]
 
 
-def own_rows(bench: "Bench") -> list[Row]:
-    """The recipe as it is; each run prepares the text for itself."""
+def own_rows(bench: "Bench", name: str, words: list[str]) -> list[Row]:
+    """The recipe, with some options; each run prepares the text for itself."""
     run, text = bench.folder / "ownlm-timed", ["--data", str(bench.data)]
 
     def train(steps: int, seed: int) -> float:
         shutil.rmtree(run, ignore_errors=True)
         counts = ["--train.steps", str(steps), "--schedule.warmup", str(steps // 10)]
         more = ["--train.seed", str(seed), "--out", str(run)]
-        return timed([sys.executable, "-m", "ownlm", "pretrain", *OWNLM, *text, *counts, *more])
+        return timed(
+            [sys.executable, "-m", "ownlm", "pretrain", *OWNLM, *text, *counts, *more, *words]
+        )
 
     def finished(seed: int) -> list[float]:
         taken = train(steps, seed)
         found = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
         return [steps, taken, found["bits_per_byte"]]
 
-    costs = bench.once("ownlm, costs", lambda: [train(n, 1) for n in (SHORT, LONG)])
+    costs = bench.once(f"{name}, costs", lambda: [train(n, 1) for n in (SHORT, LONG)])
     steps = updates(bench.options.seconds, *costs)
-    rows = [bench.once(f"ownlm, seed {seed}", partial(finished, seed)) for seed in bench.seeds]
-    return summed("ownlm", rows)
+    rows = [bench.once(f"{name}, seed {seed}", partial(finished, seed)) for seed in bench.seeds]
+    return summed(name, rows)
