@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ownlm.nn import loss
-from ownlm.nn.loss import Loss, chunked, cross_entropy, plain
+from ownlm.nn.loss import Loss, chunked, cross_entropy, entropy_, plain
 
 
 def case(dtype: torch.dtype, bias: bool, tokens: int = 53) -> list[Tensor]:
@@ -50,6 +50,33 @@ def test_chunked_equals_plain(
     for a, b in zip(ours, theirs, strict=True):
         assert a.dtype == b.dtype
         assert (a - b).float().norm() <= precision * b.float().norm()
+
+
+@pytest.mark.skipif(loss.kernel() is None, reason="no AMX or no compiler here")
+@pytest.mark.parametrize("chunk", [1 << 26, 300 * 300])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_the_native_path_equals_the_plain_one(
+    chunk: int, bias: bool, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "NATIVE_CHUNK", chunk)
+    monkeypatch.setattr(loss.linear, "DEEP", 128)
+    torch.manual_seed(0)
+    hidden, weight, offset = (torch.randn(s) / 4 for s in ((700, 96), (333, 96), (333,)))
+    targets = torch.randint(333, (700,))
+    targets[::7] = -100
+
+    def given(dtype: torch.dtype) -> list[Tensor]:
+        leaves = [hidden, weight, offset] if bias else [hidden, weight]
+        return [*(x.bfloat16().to(dtype).requires_grad_() for x in leaves), targets]
+
+    made: list[Tensor] = []
+    monkeypatch.setattr(loss, "entropy_", lambda *z: made.append(z[0]) or entropy_(*z))
+    ours = run(chunked, given(torch.bfloat16), 0.0, scale)
+    theirs = run(plain, given(torch.float32), 0.0, scale)
+    assert len(made) == (1 if chunk == 1 << 26 else 3)
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a - b).float().norm() <= 1e-2 * b.float().norm()
 
 
 @pytest.mark.usefixtures("small_chunks")

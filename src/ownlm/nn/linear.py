@@ -23,6 +23,8 @@ SOURCE = Path(__file__).parent / "kernels" / "product.cpp"
 FEWEST = 64
 """Rows of a product worth packing; a decoder's single tokens are better off with torch."""
 
+DEEP = 4096
+
 
 class _Problem(ctypes.Structure):
     """The C++ side's `Product`, field by field."""
@@ -30,7 +32,7 @@ class _Problem(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("M", "N", "K", "a_row", "b_row", "c_row")),
         *((name, ctypes.c_void_p) for name in ("a", "b", "bias", "c")),
-        *((name, ctypes.c_int32) for name in ("a_turned", "b_turned", "add")),
+        *((name, ctypes.c_int32) for name in ("a_turned", "b_turned", "wide", "add")),
     )
 
 
@@ -100,22 +102,34 @@ class _Linear(torch.autograd.Function):
 @torch.library.custom_op("ownlm::product", mutates_args=())
 def product(a_MK: Tensor, b_KN: Tensor, bias_N: Tensor | None = None) -> Tensor:
     """a b + bias, (M, N), of bf16 matrices; transposed views are read as they lie in memory."""
-    a, a_turned = _lying(a_MK)
-    b, b_turned = _lying(b_KN)
-    (M, K), N = a_MK.shape, b_KN.shape[1]
-    c = a.new_empty(M, N)
-    bias = None if bias_N is None else bias_N.contiguous()
-    at = a.data_ptr(), b.data_ptr(), None if bias is None else bias.data_ptr(), c.data_ptr()
-    problem = _Problem(M, N, K, a.stride(0), b.stride(0), N, *at, a_turned, b_turned, False)
-    library = kernel()
-    assert library is not None, "callers ask `usable`"
-    library.ownlm_product(ctypes.byref(problem))
-    return c
+    c_MN = a_MK.new_empty(a_MK.shape[0], b_KN.shape[1])
+    product_into(c_MN, a_MK, b_KN, bias_N)
+    return c_MN
 
 
 @product.register_fake
 def _(a_MK: Tensor, b_KN: Tensor, bias_N: Tensor | None = None) -> Tensor:
     return a_MK.new_empty(a_MK.shape[0], b_KN.shape[1])
+
+
+def product_into(
+    c_MN: Tensor, a_MK: Tensor, b_KN: Tensor, bias_N: Tensor | None = None, *, add: bool = False
+) -> None:
+    """c = a b + bias; a float32 `c` gets sums that were not rounded, with `add` on top of its own.
+
+    Deep products are best added up in parts of `DEEP`, which the caches can hold.
+    """
+    library = kernel()
+    assert library is not None, "callers ask `usable`"
+    wide = c_MN.dtype == torch.float32
+    assert c_MN.stride(1) == 1 and (wide or not add)
+    a, a_turned = _lying(a_MK)
+    b, b_turned = _lying(b_KN)
+    bias = None if bias_N is None else bias_N.contiguous()
+    steps = a.stride(0), b.stride(0), c_MN.stride(0)
+    at = a.data_ptr(), b.data_ptr(), None if bias is None else bias.data_ptr(), c_MN.data_ptr()
+    problem = _Problem(*c_MN.shape, a_MK.shape[1], *steps, *at, a_turned, b_turned, wide, add)
+    library.ownlm_product(ctypes.byref(problem))
 
 
 def _lying(x: Tensor) -> tuple[Tensor, bool]:

@@ -19,13 +19,13 @@
 typedef uint16_t bf16;
 
 // `a` is (M, K), or (K, M) when `a_turned`; `b` is (K, N), or (N, K) when `b_turned`: rows of
-// a_row, b_row numbers. `c` has rows of c_row numbers, bf16, or with `add` fp32 that is added to.
-// `bias` is N numbers or null.
+// a_row, b_row numbers. `c` has rows of c_row numbers: bf16, or fp32 when `wide`, which with `add`
+// are added to. `bias` is N numbers or null.
 struct Product {
   int64_t M, N, K, a_row, b_row, c_row;
   const bf16 *a, *b, *bias;
   void* c;
-  int32_t a_turned, b_turned, add;
+  int32_t a_turned, b_turned, wide, add;
 };
 
 namespace {
@@ -164,10 +164,12 @@ void deliver(const Product& z, const float* c, int64_t m, int64_t n) {
   if (z.bias) bias_low = widened(z.bias + n, low), bias_high = widened(z.bias + n + 16, high);
   for (int64_t i = 0; i < rows; i++, c += 32) {
     __m512 left = _mm512_add_ps(_mm512_load_ps(c), bias_low), right = _mm512_add_ps(_mm512_load_ps(c + 16), bias_high);
-    if (z.add) {
+    if (z.wide) {
       float* y = static_cast<float*>(z.c) + (m + i) * z.c_row + n;
-      _mm512_mask_storeu_ps(y, low, _mm512_add_ps(left, _mm512_maskz_loadu_ps(low, y)));
-      _mm512_mask_storeu_ps(y + 16, high, _mm512_add_ps(right, _mm512_maskz_loadu_ps(high, y + 16)));
+      if (z.add) left = _mm512_add_ps(left, _mm512_maskz_loadu_ps(low, y));
+      if (z.add) right = _mm512_add_ps(right, _mm512_maskz_loadu_ps(high, y + 16));
+      _mm512_mask_storeu_ps(y, low, left);
+      _mm512_mask_storeu_ps(y + 16, high, right);
     } else {
       bf16* y = static_cast<bf16*>(z.c) + (m + i) * z.c_row + n;
       _mm512_mask_storeu_epi16(y, seen, (__m512i)_mm512_cvtne2ps_pbh(right, left));
