@@ -22,7 +22,7 @@ def relative(a: Tensor, b: Tensor) -> float:
 def both_ways(
     mask: Mask, heads: int, kv_heads: int, width: int, p: float, batch: int = 2
 ) -> list[tuple[Tensor, Tensor]]:
-    """(fused, plain in float32) pairs of the output and the three gradients."""
+    """(fused, plain in float32) pairs of the output and the gradients, the bias's too."""
     torch.manual_seed(0)
     length = mask.span.length
     packed = torch.randn(batch, length, heads + 2 * kv_heads, width).bfloat16()
@@ -31,12 +31,16 @@ def both_ways(
     ours = [x.detach().requires_grad_() for x in packed.split([heads, kv_heads, kv_heads], 2)]
     assert mask.ranges is not None
     lo, hi = (x.expand(batch, length) for x in mask.ranges)
-    y = fused.attention(*ours, lo, hi, scale, p, seed)
+    y = fused.attention(*ours, lo, hi, scale, p, seed, mask.bias)
     y.backward(grad)
+    biased = [] if mask.bias is None else [mask.bias.grad]
+    if mask.bias is not None:
+        mask.bias.grad = None
     theirs = [x.detach().float().requires_grad_() for x in ours]
     z = attend_plainly(*(x.transpose(1, 2) for x in theirs), mask, scale, p, seed).transpose(1, 2)
     z.backward(grad.float())
     grads = [(a.grad, b.grad) for a, b in zip(ours, theirs)]
+    grads += [(of_bias, mask.bias.grad) for of_bias in biased if mask.bias is not None]
     return [(y, z), *grads]  # type: ignore[list-item]
 
 
@@ -69,6 +73,24 @@ def test_documents_and_windows_equal_the_plain_path(causal: bool, window: int) -
     mask = Mask(first_span(segments, segments), causal=causal, window=window)
     for ours, plain in both_ways(mask, 2, 2, 64, 0.1):
         assert relative(ours, plain) < 6e-3
+
+
+@needs_amx
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("p", [0.0, 0.2])
+def test_a_bias_and_its_gradient_equal_the_plain_path(causal: bool, p: float) -> None:
+    torch.manual_seed(1)
+    segments = packed_documents(3, 201)
+    bias = torch.randn(4, 201, 201).requires_grad_()
+    mask = Mask(first_span(segments, segments), causal=causal, bias=bias)
+    pairs = both_ways(mask, 4, 2, 48, p, batch=3)
+    assert len(pairs) == 5
+    for ours, plain in pairs:
+        assert relative(ours, plain) < 6e-3
+    with torch.no_grad():  # the control: another bias is seen
+        unbiased = Mask(first_span(segments, segments), causal=causal)
+    other = both_ways(unbiased, 4, 2, 48, p, batch=3)
+    assert relative(other[0][0], pairs[0][0]) > 0.1
 
 
 @needs_amx

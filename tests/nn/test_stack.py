@@ -113,6 +113,21 @@ def test_memory_masks_by_their_definition() -> None:
     assert MemoryMask(first_span(targets, targets), None).tensor is None
 
 
+def test_memory_ranges_say_what_the_mask_says() -> None:
+    targets = torch.tensor([[1, 1, 2, 2, 0], [1, 2, 3, 3, 3]])
+    sources = torch.tensor([[1, 1, 1, 2, 0, 0], [1, 1, 3, 3, 3, 0]])
+    mask = MemoryMask(first_span(targets, targets), sources)
+    assert mask.tensor is not None and mask.ranges is not None
+    lo, hi = (bound[..., None] for bound in mask.ranges)
+    keys = torch.arange(6)
+    assert torch.equal(mask.tensor[:, 0], (lo <= keys) & (keys < hi))
+    gap = torch.tensor([[1, 2, 1, 2, 0, 0]] * 2)
+    assert MemoryMask(first_span(targets, targets), gap).ranges is None
+    free = MemoryMask(first_span(targets, None), None, 6).ranges
+    assert free is not None
+    assert [bound.unique().tolist() for bound in free] == [[0], [6]]
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_buckets_are_those_of_t5(causal: bool) -> None:
     t5 = pytest.importorskip("transformers.models.t5.modeling_t5")

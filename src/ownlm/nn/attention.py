@@ -27,7 +27,7 @@ def attend(
         seed = draw_seed() if dropout else torch.tensor(0)
         q, k, v = (x.transpose(1, 2) for x in (q_BHTK, k_BGSK, v_BGSK))
         lo, hi = (bound.expand(q.shape[:2]) for bound in ranges)
-        return fused.attention(q, k, v, lo, hi, scale, dropout, seed).transpose(1, 2)
+        return fused.attention(q, k, v, lo, hi, scale, dropout, seed, mask.bias).transpose(1, 2)
     return F.scaled_dot_product_attention(
         q_BHTK,
         k_BGSK,

@@ -32,6 +32,8 @@ class _Problem(ctypes.Structure):
         ("scale", ctypes.c_float),
         ("threshold", ctypes.c_uint32),
         ("seed", ctypes.c_uint32),
+        ("bias", ctypes.c_void_p),
+        ("dbias", ctypes.c_void_p),
     )
 
 
@@ -74,12 +76,14 @@ def attention(
     scale: float,
     p: float,
     seed: Tensor,
+    bias_HTS: Tensor | None = None,
 ) -> Tensor:
-    """softmax(q k^T scale) v, (B, T, H, K), where query t reads keys lo[t] to hi[t] - 1.
+    """softmax(q k^T scale + bias) v, (B, T, H, K), where query t reads keys lo[t] to hi[t] - 1.
 
     A query with lo == hi gives zeros. `lo` and `hi` are int32; `p` drops probabilities.
     """
-    out: Tensor = _attention(q_BTHK, k_BSGK, v_BSGK, lo_BT, hi_BT, scale, p, seed)[0]
+    bias = None if bias_HTS is None else bias_HTS.float()
+    out: Tensor = _attention(q_BTHK, k_BSGK, v_BSGK, lo_BT, hi_BT, scale, p, seed, bias)[0]
     return out
 
 
@@ -93,13 +97,21 @@ class _Call(NamedTuple):
 
     tensors: tuple[Tensor, Tensor, Tensor]
     """Queries, keys, values."""
-    ends: tuple[Tensor, Tensor]
-    """`lo` and `hi`, which the problem points to."""
+    held: tuple[Tensor | None, ...]
+    """`lo`, `hi` and biases, which the problem points to."""
     problem: _Problem
 
 
 def _call(
-    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    scale: float,
+    p: float,
+    seed: Tensor,
+    *biases: Tensor | None,
 ) -> _Call:
     q, k, v = _rows(q), _rows(k), _rows(v)
     if v.stride() != k.stride():
@@ -108,8 +120,10 @@ def _call(
     (B, T, H, K), (_, S, G, _) = q.shape, k.shape
     steps = (q.stride(1), q.stride(0), k.stride(1), k.stride(0))
     ends = (lo.data_ptr(), hi.data_ptr())
-    problem = _Problem(B, T, S, H, G, K, *steps, *ends, scale, threshold(p), int(seed))
-    return _Call((q, k, v), (lo, hi), problem)
+    added = (None if bias is None else bias.data_ptr() for bias in biases)
+    numbers = (scale, threshold(p), int(seed))
+    problem = _Problem(B, T, S, H, G, K, *steps, *ends, *numbers, *added)
+    return _Call((q, k, v), (lo, hi, *biases), problem)
 
 
 def _run(name: str, problem: _Problem, *tensors: Tensor) -> None:
@@ -121,9 +135,18 @@ def _run(name: str, problem: _Problem, *tensors: Tensor) -> None:
 
 @torch.library.custom_op("ownlm::attention", mutates_args=())
 def _attention(
-    q: Tensor, k: Tensor, v: Tensor, lo: Tensor, hi: Tensor, scale: float, p: float, seed: Tensor
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    scale: float,
+    p: float,
+    seed: Tensor,
+    bias: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    call = _call(q, k, v, lo, hi, scale, p, seed)
+    held = None if bias is None else bias.contiguous()
+    call = _call(q, k, v, lo, hi, scale, p, seed, held)
     B, T, H, _ = q.shape
     out, lse = q.new_empty(q.shape), torch.empty(B, H, T)
     _run("ownlm_attention_forward", call.problem, *call.tensors, out, lse)
@@ -149,28 +172,33 @@ def _attention_backward(
     scale: float,
     p: float,
     seed: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    call = _call(q, k, v, lo, hi, scale, p, seed)
+    bias: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    turned = None if bias is None else bias.mT.contiguous()
+    sums = None if turned is None else torch.zeros_like(turned)
+    call = _call(q, k, v, lo, hi, scale, p, seed, turned, sums)
     grads = q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
     given = (*call.tensors, out, lse, grad.contiguous())
     _run("ownlm_attention_backward", call.problem, *given, *grads)
-    return grads
+    return *grads, torch.empty(0) if sums is None else sums.mT.contiguous()
 
 
 @_attention_backward.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    bias = rest[-1]
+    sums = torch.empty(0 if bias is None else bias.shape, dtype=torch.float32)
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), sums
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, lo, hi, ctx.scale, ctx.p, seed = inputs
-    ctx.save_for_backward(q, k, v, lo, hi, *output, seed)
+    q, k, v, lo, hi, ctx.scale, ctx.p, seed, bias = inputs
+    ctx.save_for_backward(q, k, v, lo, hi, *output, seed, bias)
 
 
 def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:
-    *tensors, seed = ctx.saved_tensors
-    grads = _attention_backward(*tensors, grad, ctx.scale, ctx.p, seed)
-    return (*grads, None, None, None, None, None)
+    *tensors, seed, bias = ctx.saved_tensors
+    *grads, for_bias = _attention_backward(*tensors, grad, ctx.scale, ctx.p, seed, bias)
+    return (*grads, None, None, None, None, None, None if bias is None else for_bias)
 
 
 _attention.register_autograd(_gradients, setup_context=_remember)

@@ -131,10 +131,10 @@ class Mask:
     def ranges(self) -> tuple[Tensor, Tensor] | None:
         """(lo, hi), int32 and (B, T): query t sees the keys lo[t] to hi[t] - 1 and no other.
 
-        None where no range says it: a bias, a pattern, cached keys, a segment with a gap.
+        None where no range says it: a pattern, cached keys, a segment with a gap. A bias comes on
+        top of them.
         """
-        dense = self.bias is None and self.pattern is None
-        if self._ranges is None and dense and self.span.past == 0:
+        if self._ranges is None and self.pattern is None and self.span.past == 0:
             self._ranges = self._build_ranges()
         return self._ranges
 
@@ -199,19 +199,15 @@ class MemoryMask(Mask):
     everything rather than nothing; what it computes is of no use either way.
     """
 
-    def __init__(self, span: Span, memory_BS: Tensor | None) -> None:
+    def __init__(self, span: Span, memory_BS: Tensor | None, keys: int = 0) -> None:
+        """`keys` is how many tokens of the encoder there are, where `memory_BS` does not say it."""
         super().__init__(span, causal=False)
-        self.memory_BS = memory_BS
+        self.memory_BS, self.keys = memory_BS, keys
 
     @property
     def plain(self) -> bool:
         """Every query reads every token."""
         return self.memory_BS is None
-
-    @property
-    def ranges(self) -> None:
-        """Not told."""
-        return
 
     def _build_tensor(self) -> Tensor:
         assert self.memory_BS is not None, "a plain mask has no tensor"
@@ -220,6 +216,18 @@ class MemoryMask(Mask):
             return (keys == 1)[:, None]
         queries = self.span.segments[:, self.span.past :, None]
         return ((queries == keys) | (queries == 0))[:, None]
+
+    def _build_ranges(self) -> tuple[Tensor, Tensor] | None:
+        if self.memory_BS is None:
+            places = torch.zeros(1, self.span.length, dtype=torch.int32)
+            places = places.to(self.span.positions.device)
+            return (places, places + self.keys) if self.keys else None
+        seen_BTS = self.built[:, 0].expand(-1, self.span.length, -1)
+        first_BT, counts_BT = seen_BTS.int().argmax(dim=-1), seen_BTS.sum(dim=-1)
+        last_BT = seen_BTS.shape[2] - seen_BTS.flip(-1).int().argmax(dim=-1)
+        if ((last_BT - first_BT != counts_BT) & (counts_BT > 0)).any():
+            return None
+        return first_BT.int(), (first_BT + counts_BT).int()
 
 
 def _runs(segments_BT: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -57,7 +57,9 @@ class Stack(nn.Module):
         """
         masks, tables = self.masks(span), self.tables(span, x_BTD.dtype)
         hidden = memory.hidden if memory is not None else None
-        memory_mask = MemoryMask(span, memory.segments) if memory is not None else None
+        memory_mask = None
+        if memory is not None:
+            memory_mask = MemoryMask(span, memory.segments, memory.hidden.shape[1])
         for layer, block in enumerate(self.blocks):
             kind = self.config.kind(layer)
             held = cache.layers[layer] if cache is not None else None

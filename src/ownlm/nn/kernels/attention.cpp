@@ -24,13 +24,17 @@ typedef uint16_t bf16;
 
 // Numbers are counted in elements. Rows of a head are K contiguous numbers; `*_row` is the step
 // from one position to the next and `*_batch` from one sequence to the next; heads follow each
-// other by K. `lo` and `hi` are (B, T). `threshold` = p * 2^32; 0 turns dropout off.
+// other by K. `lo` and `hi` are (B, T). `threshold` = p * 2^32; 0 turns dropout off. `bias` (or null)
+// is added to the scores: (heads, T, S) forward, (heads, S, T) backward, where `dbias`, laid out
+// alike, gets its gradient.
 struct Problem {
   int64_t batch, queries, keys, heads, kv_heads, width;
   int64_t q_row, q_batch, kv_row, kv_batch;
   const int32_t *lo, *hi;
   float scale;
   uint32_t threshold, seed;
+  const float* bias;
+  float* dbias;
 };
 
 namespace {
@@ -205,14 +209,18 @@ struct Sizes {
 };
 
 // Calls work(b, g) for each sequence and key/value head, in parallel, tiles and memory at hand.
+// Sequences follow each other where they add to one gradient of the bias.
 template <class Work>
 void for_each_group(const Problem& z, size_t bytes, Work work) {
+  const int together = z.dbias ? z.batch : 1;
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)
-  for (int b = 0; b < z.batch; b++)
+  for (int first = 0; first < z.batch; first += together)
     for (int g = 0; g < z.kv_heads; g++) {
       configure_tiles();
-      arena.reserve(bytes);
-      work(b, g);
+      for (int b = first; b < first + together; b++) {
+        arena.reserve(bytes);
+        work(b, g);
+      }
       _tile_release();
     }
 }
@@ -254,11 +262,18 @@ void forward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* q
           __m512i key = _mm512_add_epi32(lane, _mm512_set1_epi32(s));
           return __mmask16(_mm512_cmpge_epi32_mask(key, _mm512_set1_epi32(l)) & _mm512_cmplt_epi32_mask(key, _mm512_set1_epi32(r)));
         };
-        for (int s = from; s < to; s += 16) top = _mm512_mask_max_ps(top, seen(s), top, _mm512_loadu_ps(row + s));
-        const float most = l < r ? _mm512_reduce_max_ps(top) * c : 0.f;
+        const float* bias = z.bias && real ? z.bias + (int64_t(h) * T + t0 + i) * S : nullptr;
+        for (int s = from; s < to; s += 16) {
+          __mmask16 m = seen(s);
+          __m512 score = _mm512_mul_ps(_mm512_loadu_ps(row + s), _mm512_set1_ps(c));
+          if (bias) score = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, bias + s), _mm512_set1_ps(kLog2e), score);
+          _mm512_storeu_ps(row + s, score);
+          top = _mm512_mask_max_ps(top, m, top, score);
+        }
+        const float most = l < r ? _mm512_reduce_max_ps(top) : 0.f;
         __m512 total = _mm512_setzero_ps();
         for (int s = from; s < to; s += 16) {
-          __m512 p = exp2_ps(_mm512_fmsub_ps(_mm512_loadu_ps(row + s), _mm512_set1_ps(c), _mm512_set1_ps(most)));
+          __m512 p = exp2_ps(_mm512_sub_ps(_mm512_loadu_ps(row + s), _mm512_set1_ps(most)));
           __mmask16 m = seen(s);
           total = _mm512_mask_add_ps(total, m, total, p);
           if (z.threshold) m &= kept(_mm512_add_epi32(lane, _mm512_set1_epi32((t0 + i) * S + s)), seed, z.threshold);
@@ -341,11 +356,16 @@ void backward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* 
         }
       for (int s = 0; s < kKeys; s++) {
         const __m512i key = _mm512_set1_epi32(s0 + s);
+        const int64_t of_key = (int64_t(h) * S + s0 + s) * T;  // read only where a query sees the key
+        const float* bias = z.bias ? z.bias + of_key : nullptr;
+        float* dbias = z.dbias ? z.dbias + of_key : nullptr;
         __m512i counter = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(from)), _mm512_set1_epi32(S)), key);
         for (int t = from; t < to; t += 16) {
           const int at = s * Tp + t;
           __mmask16 m = _mm512_cmple_epi32_mask(_mm512_loadu_si512(lo + t), key) & _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(hi + t), key);
-          __m512 p = _mm512_maskz_mov_ps(m, exp2_ps(_mm512_fmsub_ps(_mm512_loadu_ps(s_t + at), _mm512_set1_ps(c), _mm512_loadu_ps(log_sum + t))));
+          __m512 score = _mm512_fmsub_ps(_mm512_loadu_ps(s_t + at), _mm512_set1_ps(c), _mm512_loadu_ps(log_sum + t));
+          if (bias) score = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, bias + t), _mm512_set1_ps(kLog2e), score);
+          __m512 p = _mm512_maskz_mov_ps(m, exp2_ps(score));
           __m512 dp = _mm512_loadu_ps(dp_t + at), used = p;
           if (z.threshold) {
             __mmask16 keep = kept(counter, seed, z.threshold);
@@ -353,7 +373,9 @@ void backward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* 
             used = _mm512_maskz_mul_ps(keep, p, _mm512_set1_ps(inv_keep));
             dp = _mm512_maskz_mul_ps(keep, dp, _mm512_set1_ps(inv_keep));
           }
-          __m512 ds = _mm512_mul_ps(_mm512_mul_ps(p, _mm512_set1_ps(z.scale)), _mm512_sub_ps(dp, _mm512_loadu_ps(delta + t)));
+          __m512 ds = _mm512_mul_ps(p, _mm512_sub_ps(dp, _mm512_loadu_ps(delta + t)));
+          if (dbias) _mm512_mask_storeu_ps(dbias + t, m, _mm512_add_ps(ds, _mm512_maskz_loadu_ps(m, dbias + t)));
+          ds = _mm512_mul_ps(ds, _mm512_set1_ps(z.scale));
           _mm256_storeu_si256((__m256i*)(p_t + at), to_bf16(used));
           _mm256_storeu_si256((__m256i*)(ds_t + at), to_bf16(ds));
         }
