@@ -1,18 +1,21 @@
 """The rules of the update: AdamW, Muon for matrices, Adafactor.
 
-AdamW goes over groups that one table shows, in one fused pass of torch a group. The update itself
-is torch's kernel (`torch._fused_adamw_`): it divides the gradient by `divisor`, decays the
-parameter by lr * weight_decay, and moves it, reading everything once. Parameters and moments are
-float32; moments live beside the name of their parameter.
+AdamW goes over groups that one table shows. The update itself is torch's kernel
+(`torch._fused_adamw_`), in one pass a group, or ours (training/fused.py): it divides the gradient
+by `divisor`, decays the parameter by lr * weight_decay, and moves it, reading everything once.
+Parameters and moments are float32; moments live beside the name of their parameter.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from ownlm.training import fused
 from ownlm.training.config import OptimizerConfig
+
+NONE: Mapping[str, Tensor] = {}
 
 
 class Group(NamedTuple):
@@ -35,11 +38,18 @@ class Optimizer(Protocol):
     """Moves named float32 parameters in place."""
 
     def update(
-        self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
-    ) -> None:
+        self,
+        gradients: Mapping[str, Tensor],
+        step: int,
+        lr: float,
+        divisor: Tensor,
+        skip: Tensor,
+        live: Mapping[str, Tensor] = NONE,
+    ) -> Collection[str]:
         """Update number `step` (from 0) with `gradients` / `divisor`; gradients are overwritten.
 
-        Where the scalar `skip` is 1, nothing changes.
+        Where the scalar `skip` is 1, nothing changes. `live` are bf16 copies of the parameters
+        that may be written on the way; returns the names of those that were.
         """
 
     def state(self) -> dict[str, Tensor]:
@@ -66,9 +76,22 @@ class AdamW:
         self.groups = assign(parameters)
 
     def update(
-        self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
-    ) -> None:
-        """One update; what `skip` says is decided on the device, without waiting for the norm."""
+        self,
+        gradients: Mapping[str, Tensor],
+        step: int,
+        lr: float,
+        divisor: Tensor,
+        skip: Tensor,
+        live: Mapping[str, Tensor] = NONE,
+    ) -> Collection[str]:
+        """One update; what `skip` says is decided on the device, without waiting for the norm.
+
+        Where there are `live` copies, on a CPU then, one kernel of ours writes both.
+        """
+        if live:
+            if not bool(skip):
+                self._fused(gradients, step, lr, float(divisor), live)
+            return self.parameters.keys()
         beta1, beta2 = self.config.betas
         count = torch.tensor(float(step + 1), device=divisor.device)
         for group, names in self.groups.items():
@@ -89,6 +112,21 @@ class AdamW:
                 grad_scale=divisor,
                 found_inf=skip,
             )
+        return ()
+
+    def _fused(
+        self,
+        gradients: Mapping[str, Tensor],
+        step: int,
+        lr: float,
+        divisor: float,
+        live: Mapping[str, Tensor],
+    ) -> None:
+        for group, names in self.groups.items():
+            rule = fused.rule(self.config, step, lr, divisor, decays=group.decays)
+            for n in names:
+                moments = self.first[n], self.second[n]
+                fused.adamw(rule, gradients[n], self.parameters[n], *moments, live[n])
 
     def state(self) -> dict[str, Tensor]:
         """Both moments of every parameter."""
@@ -117,12 +155,19 @@ class Muon:
             self.torch.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
 
     def update(
-        self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
-    ) -> None:
+        self,
+        gradients: Mapping[str, Tensor],
+        step: int,
+        lr: float,
+        divisor: Tensor,
+        skip: Tensor,
+        live: Mapping[str, Tensor] = NONE,
+    ) -> Collection[str]:
         """One update; the host waits to hear whether to skip."""
-        self.rest.update(gradients, step, lr, divisor, skip)
+        done = self.rest.update(gradients, step, lr, divisor, skip, live)
         if not bool(skip):
             _step(self.torch, self.parameters, gradients, lr, divisor)
+        return done
 
     def state(self) -> dict[str, Tensor]:
         """The momentum of the matrices and both moments of the rest."""
@@ -142,14 +187,21 @@ class Adafactor:
             self.torch.state[parameter].update(_factors(parameter))
 
     def update(
-        self, gradients: Mapping[str, Tensor], step: int, lr: float, divisor: Tensor, skip: Tensor
-    ) -> None:
+        self,
+        gradients: Mapping[str, Tensor],
+        step: int,
+        lr: float,
+        divisor: Tensor,
+        skip: Tensor,
+        live: Mapping[str, Tensor] = NONE,
+    ) -> Collection[str]:
         """One update; the host waits to hear whether to skip."""
         if bool(skip):
-            return
+            return ()
         for parameter in self.parameters.values():
             self.torch.state[parameter]["step"] = torch.tensor(float(step))
         _step(self.torch, self.parameters, gradients, lr, divisor)
+        return ()
 
     def state(self) -> dict[str, Tensor]:
         """The mean squares, by parameter and kind."""
@@ -179,7 +231,7 @@ def _step(
 ) -> None:
     """A step of one of torch's optimizers with gradients that come from elsewhere."""
     for name, parameter in parameters.items():
-        parameter.grad = gradients[name].div_(divisor)
+        parameter.grad = gradients[name].float().div_(divisor)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

@@ -13,10 +13,13 @@ one format only, and a gain near 1 in bfloat16 costs nothing while its master is
 their kernels. Buffers (rotary tables) keep the format the model gave them.
 """
 
+from collections.abc import Collection
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from ownlm.training import fused
 
 FORWARD = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -31,35 +34,60 @@ class Weights:
             parameter.data = parameter.data.float()
         self.split = dtype != torch.float32
         self.master: dict[str, Tensor] = {n: p.detach() for n, p in self.live.items()}
+        self._new: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
         if self.split:
-            self._sums = {n: torch.empty_like(p) for n, p in self.master.items()}
             for parameter in model.parameters():
                 parameter.data = parameter.data.to(dtype)
+        device = next(model.parameters()).device
+        self.fused = self.split and fused.available(device)
+        """Norm and update by kernels that read bf16 gradients and write what the model reads."""
 
     def collect(self, first: bool) -> None:
-        """Add the gradients of a micro-batch to the float32 sums; `first` begins a new sum."""
-        new = [_gradient(parameter) for parameter in self.live.values()]
+        """Add the gradients of a micro-batch to the float32 sums; `first` begins a new sum.
+
+        The first ones are kept as they are until there is something to add, or the update.
+        """
+        new = {name: _gradient(parameter) for name, parameter in self.live.items()}
         if not self.split:
             return  # autograd itself adds to float32 gradients
-        sums = list(self._sums.values())
-        if first:
-            torch._foreach_copy_(sums, new)
-        else:
-            torch._foreach_add_(sums, new)
         for parameter in self.live.values():
             parameter.grad = None
+        if first:
+            self._new = new
+            return
+        sums = self._begin_sums() if self._new else list(self._sums.values())
+        torch._foreach_add_(sums, list(new.values()))
+
+    def _begin_sums(self) -> list[Tensor]:
+        """The first micro-batch's gradients, in float32."""
+        self._sums = self._sums or {n: torch.empty_like(p) for n, p in self.master.items()}
+        sums = list(self._sums.values())
+        torch._foreach_copy_(sums, list(self._new.values()))
+        self._new = {}
+        return sums
 
     def gradients(self) -> dict[str, Tensor]:
-        """The float32 sums over the micro-batches so far."""
-        if self.split:
-            return self._sums
-        return {name: _gradient(parameter) for name, parameter in self.live.items()}
+        """The sums over the micro-batches so far: float32, or, where the kernels read them and
+        there was one micro-batch only, bfloat16."""
+        if not self.split:
+            return {name: _gradient(parameter) for name, parameter in self.live.items()}
+        if self._new and not self.fused:
+            self._begin_sums()
+        return self._new or self._sums
 
-    def publish(self) -> None:
-        """After an update: round the masters into what the model computes with; drop gradients."""
+    def rounded(self) -> dict[str, Tensor]:
+        """What an update may round the masters into on its way; the rest is for `publish`."""
+        return {n: p.data for n, p in self.live.items()} if self.fused else {}
+
+    def publish(self, done: Collection[str] = ()) -> None:
+        """After an update: round the masters into what the model computes with, but for those
+        that are `done`; drop gradients."""
         if self.split:
-            live = [p.data for p in self.live.values()]
-            torch._foreach_copy_(live, list(self.master.values()))
+            self._new = {}
+            if names := [name for name in self.live if name not in done]:
+                live = [self.live[name].data for name in names]
+                torch._foreach_copy_(live, [self.master[name] for name in names])
         for parameter in self.live.values():
             parameter.grad = None
 

@@ -7,7 +7,7 @@ give the same update, whatever targets each of them ignores.
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ownlm.objectives.objective import Batch, Examples, Loss, Objective
+from ownlm.training import fused
 from ownlm.training.optimizer import Optimizer
 from ownlm.training.precision import Weights
 
@@ -73,13 +74,19 @@ class Stepper:
         total, count, metrics = self.backward(micros, step)
         gradients = self.weights.gradients()
         count = count.clamp(min=1).float()
-        norm = torch.nn.utils.get_total_norm(list(gradients.values())) / count
+        norm = self.norm(gradients) / count
         divisor = count * (norm / self.clip).clamp(min=1.0) if self.clip else count
         bad_now = ~torch.isfinite(total + norm) & (self.bad_step < 0)
         self.bad_step = torch.where(bad_now, step, self.bad_step)
-        self.optimizer.update(gradients, step, lr, divisor, skip=(self.bad_step >= 0).float())
-        self.weights.publish()
+        skip, live = (self.bad_step >= 0).float(), self.weights.rounded()
+        self.weights.publish(self.optimizer.update(gradients, step, lr, divisor, skip, live))
         return Outcome(total, count, norm, self.bad_step, metrics)
+
+    def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """Of all gradients together."""
+        if self.weights.fused:
+            return fused.total_norm(gradients.values())
+        return torch.nn.utils.get_total_norm(list(gradients.values()))
 
     def backward(self, micros: Iterable[Examples], step: int) -> Loss:
         """The summed loss of the micro-batches, their gradients collected."""
