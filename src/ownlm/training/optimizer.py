@@ -28,10 +28,16 @@ class Group(NamedTuple):
 
 # fmt: off
 GROUPS = (
-    Group("matrices and embeddings", lambda name, p: p.dim() >= 2, decays=True),
-    Group("norms and biases",        lambda name, p: True,         decays=False),
+    Group("matrices and embeddings", lambda name, p: is_matrix(name, p), decays=True),
+    Group("norms and biases",        lambda name, p: True,               decays=False),
 )
 # fmt: on
+
+
+def is_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter multiplies or is looked up; biases a head, as Transformer-XL adds to
+    its queries, have two axes too."""
+    return parameter.dim() >= 2 and not name.endswith("bias")
 
 
 class Optimizer(Protocol):
@@ -142,7 +148,11 @@ class Muon:
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], config: OptimizerConfig) -> None:
-        matrices = {n: p for n, p in parameters.items() if p.dim() == 2 and ".blocks." in n}
+        matrices = {
+            name: p
+            for name, p in parameters.items()
+            if p.dim() == 2 and ".blocks." in name and is_matrix(name, p)
+        }
         self.parameters = matrices
         self.rest = AdamW({n: p for n, p in parameters.items() if n not in matrices}, config)
         self.torch = torch.optim.Muon(
