@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from learning_nanogpt import beside_nanogpt
+from learning_nanogpt import CONTESTANTS, SETTINGS, beside_nanogpt
 from learning_probe import flops_per_token, probe
 from learning_runs import Bench, Finding, evaluation, paged, short
 
@@ -179,6 +179,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--labelled", type=Path, nargs="+", default=[], help="texts of a probe")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")
     parser.add_argument("--seconds", type=float, default=45.0, help="of the processor (nanogpt)")
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), help="of nanoGPT")
+    parser.add_argument("--contestants", nargs="+", default=list(CONTESTANTS), choices=CONTESTANTS)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

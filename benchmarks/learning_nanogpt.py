@@ -17,6 +17,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -69,6 +70,12 @@ class Setting(NamedTuple):
     batch: int
     context: int
 
+    @classmethod
+    def read(cls, text: str) -> "Setting":
+        """From "rate,batch,context"."""
+        rate, batch, context = text.split(",")
+        return cls(float(rate), int(batch), int(context))
+
     @property
     def words(self) -> list[str]:
         return [
@@ -81,8 +88,9 @@ class Setting(NamedTuple):
         return f"rate {self.rate:g}, {self.batch} x {self.context}"
 
 
-SETTINGS = (Setting(1e-3, 12, 64), Setting(3e-3, 12, 64), Setting(3e-3, 16, 128))
-"""Compared for nanoGPT; the first is what its README gives for a CPU."""
+SETTINGS = ("1e-3,12,64", "3e-3,12,64", "3e-3,16,128")
+"""Rate, batch and context that are compared for nanoGPT; the first is what its README gives for a
+CPU."""
 
 Row = tuple[str, str, list[float]]
 """Contestant, figure, a value a seed."""
@@ -160,11 +168,23 @@ def by_tokens(data: PreparedData) -> tuple[bytes, bytes]:
     return train, held
 
 
+PEERS: dict[str, Callable[[PreparedData], tuple[bytes, bytes]]] = {
+    "characters": by_characters,
+    "our tokens": by_tokens,
+}
+"""What nanoGPT reads."""
+CONTESTANTS = (*OWN, *PEERS)
+
+
 def beside_nanogpt(bench: "Bench") -> list[Row]:
     """Every contestant with every seed."""
     data = open_prepared(bench.prepared("gpt-tiny"))
-    found = [row for name, words in OWN.items() for row in own_rows(bench, name, words)]
-    for kind, sides in (("characters", by_characters), ("our tokens", by_tokens)):
+    asked = bench.options.contestants
+    found = [row for name, words in OWN.items() if name in asked
+             for row in own_rows(bench, name, words)]  # fmt: skip
+    for kind, sides in PEERS.items():
+        if kind not in asked:
+            continue
         folder = bench.folder / f"nanogpt-{kind[:3]}"
         peer = NanoGPT(f"nanoGPT, {kind}", bench.options.nanogpt, folder, *sides(data))
         found += peers_rows(peer, math.log(2) * data.validation.text_bytes, bench)
@@ -174,6 +194,7 @@ def beside_nanogpt(bench: "Bench") -> list[Row]:
 def peers_rows(peer: NanoGPT, bits: float, bench: "Bench") -> list[Row]:
     """The best setting by a third of the time and the first seed, then all seeds."""
     limit, found = bench.options.seconds, list[Row]()
+    settings = [Setting.read(text) for text in bench.options.settings]
 
     def trained(setting: Setting, seed: int, seconds: float) -> list[float]:
         steps = updates(seconds, *costs[setting])
@@ -184,12 +205,13 @@ def peers_rows(peer: NanoGPT, bits: float, bench: "Bench") -> list[Row]:
         return [peer.seconds(setting, 1, steps) for steps in (SHORT, LONG)]
 
     costs = {}
-    for setting in SETTINGS:
+    for setting in settings:
         name = f"{peer.name}, {setting.title}"
         costs[setting] = bench.once(f"{name}, costs", partial(both, setting))
-        third = bench.once(f"{name}, a third", partial(trained, setting, 1, limit / 3))
-        found.append((f"{name}, a third", "bits per byte", third[2:]))
-    best = SETTINGS[min(range(len(found)), key=lambda n: found[n][2])]
+        if len(settings) > 1:
+            third = bench.once(f"{name}, a third", partial(trained, setting, 1, limit / 3))
+            found.append((f"{name}, a third", "bits per byte", third[2:]))
+    best = settings[min(range(len(found)), key=lambda n: found[n][2], default=0)]
     rows = [
         bench.once(f"{peer.name}, seed {seed}", partial(trained, best, seed, limit))
         for seed in bench.seeds
