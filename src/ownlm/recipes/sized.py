@@ -85,8 +85,8 @@ USUAL = "mini"
 
 
 def rate_at(rate: float, dim: int) -> float:
-    """A rate that was found at size tiny, for another width: as 1 / width, the rule of maximal update
-    parametrisation (Yang et al. 2022, arXiv:2203.03466). A rule, not a measurement."""
+    """A rate that was found at size tiny, for another width: as 1 / width, which is the rule of
+    maximal update parametrisation (Yang et al. 2022, arXiv:2203.03466), not a measurement."""
     return float(f"{rate * SIZES['tiny'].dim / dim:.2g}")
 
 
