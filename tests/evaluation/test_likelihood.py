@@ -33,6 +33,7 @@ class Listed:
             ids += [*document, EOS]
         self.ids, self.starts = np.array(ids, dtype=np.int64), np.array(starts)
         self.tokens, self.text_bytes = len(ids), 3 * (len(ids) - len(starts))
+        self.bounds = np.array([self.tokens])
 
     def gather(self, begins: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         return np.stack([self.ids[b : b + length] for b in begins])

@@ -24,6 +24,7 @@ class Rows(NamedTuple):
     sample_ids: np.ndarray
     partners: np.ndarray | None
     heads: np.ndarray | None = None
+    parts: np.ndarray | None = None
 
 
 @functools.cache

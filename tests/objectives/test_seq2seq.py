@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ownlm.data.loader import read
+from ownlm.data.reach import read
 from ownlm.errors import DataError
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
@@ -24,6 +24,10 @@ class Stream(NamedTuple):
     @property
     def tokens(self) -> int:
         return len(self.ids)
+
+    @property
+    def bounds(self) -> np.ndarray:
+        return np.array([len(self.ids)])
 
     def gather(self, begins, length):
         return self.ids[np.asarray(begins)[:, None] + np.arange(length)]

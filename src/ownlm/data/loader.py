@@ -12,11 +12,19 @@ from typing import NamedTuple, Protocol, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from ownlm.data.reach import part_of, read
 from ownlm.data.shards import Int64s, TokenStream
 from ownlm.errors import DataError
 
 _ROUNDS = 6  # of the Feistel network; four already pass tests of randomness
 Words = npt.NDArray[np.uint64]
+
+
+class Measured(Protocol):
+    """What windows need to know of a stream."""
+
+    name: str
+    tokens: int
 
 
 class Windows:
@@ -27,7 +35,7 @@ class Windows:
     permutation of its own, and a shift of its own, so that later epochs cut elsewhere.
     """
 
-    def __init__(self, stream: TokenStream, length: int, seed: int) -> None:
+    def __init__(self, stream: Measured, length: int, seed: int) -> None:
         if stream.tokens < length + 1:
             raise DataError(
                 f"the {stream.name} split has {stream.tokens:,} tokens, "
@@ -41,32 +49,15 @@ class Windows:
 
     def begins(self, first: int, count: int) -> Int64s:
         """Offsets in the stream of the samples numbered first ... first + count - 1: (count,)."""
-        index = np.arange(first, first + count, dtype=np.uint64)
+        return self.at(np.arange(first, first + count, dtype=np.uint64))
+
+    def at(self, index: Words) -> Int64s:
+        """The same of samples by their numbers: (N,)."""
         epoch, place = np.divmod(index, np.uint64(self.per_epoch))
-        key = _mix(epoch ^ _mix(np.uint64(self.seed % (1 << 64)) + np.zeros_like(epoch)))
+        key = keys(epoch, self.seed)
         window = permuted(place, self.per_epoch, key)
         shift = _mix(key + np.uint64(1)) % np.uint64(self._shifts)
         return (window * np.uint64(self.length) + shift).astype(np.int64)
-
-
-class Chosen:
-    """The same of windows whose places are given, each once an epoch."""
-
-    def __init__(self, places: Int64s, length: int, seed: int) -> None:
-        if not len(places):
-            raise DataError(
-                "there is nothing to learn from",
-                next_command="bring more text, or choose another --data.validation",
-            )
-        self.length, self.seed, self.per_epoch = length, seed, len(places)
-        self._places = places
-
-    def begins(self, first: int, count: int) -> Int64s:
-        """Offsets in the stream of the samples numbered first ... first + count - 1: (count,)."""
-        index = np.arange(first, first + count, dtype=np.uint64)
-        epoch, place = np.divmod(index, np.uint64(self.per_epoch))
-        key = _mix(epoch ^ _mix(np.uint64(self.seed % (1 << 64)) + np.zeros_like(epoch)))
-        return self._places[permuted(place, self.per_epoch, key).astype(np.int64)]
 
 
 def permuted(place: Words, size: int, key: Words) -> Words:
@@ -80,6 +71,11 @@ def permuted(place: Words, size: int, key: Words) -> Words:
     while (outside := result >= np.uint64(size)).any():
         result[outside] = _feistel(result[outside], half, key[outside])
     return result
+
+
+def keys(number: Words, seed: int) -> Words:
+    """A key of a permutation for each number, such as that of an epoch."""
+    return _mix(number ^ _mix(np.uint64(seed % (1 << 64)) + np.zeros_like(number)))
 
 
 def _feistel(value: Words, half: np.uint64, key: Words) -> Words:
@@ -99,6 +95,13 @@ def _mix(value: Words) -> Words:
     return value ^ (value >> np.uint64(31))
 
 
+class Order(Protocol):
+    """Where samples begin in a stream, as a pure function of their numbers."""
+
+    def begins(self, first: int, count: int) -> Int64s:
+        """Offsets of the samples numbered first ... first + count - 1: (count,)."""
+
+
 class Example(NamedTuple):
     """One window: what a model reads and what it must predict."""
 
@@ -116,12 +119,14 @@ class Examples(Sequence[Example]):
         sample_ids: Int64s,
         partners: Int64s | None = None,
         heads: Int64s | None = None,
+        parts: Int64s | None = None,
     ) -> None:
         self.tokens = tokens  # (B, T + 1)
         self.documents = documents  # (B, T + 1)
         self.sample_ids = sample_ids  # (B,), offsets in the stream
         self.partners = partners  # (B, T + 1), another window for each row
         self.heads = heads  # (B,), the first token of the document that each window begins in
+        self.parts = parts  # (B,), which of several corpora each window is from
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -135,7 +140,9 @@ class Examples(Sequence[Example]):
         if isinstance(index, slice):
             partners = None if self.partners is None else self.partners[index]
             heads = None if self.heads is None else self.heads[index]
-            return Examples(self.tokens[index], documents, self.sample_ids[index], partners, heads)
+            parts = None if self.parts is None else self.parts[index]
+            ids, tokens = self.sample_ids[index], self.tokens[index]
+            return Examples(tokens, documents, ids, partners, heads, parts)
         return Example(self.tokens[index], documents)
 
 
@@ -155,16 +162,14 @@ class Loader:
         documents: bool,
         prefetch: bool = True,
         partners: bool = False,
-        begins: Int64s | None = None,
+        order: Order | None = None,
     ) -> None:
-        """Windows of `length` tokens and one more; `partners` adds to each another one. `begins`
-        are the only places where they may begin, when whole documents matter."""
-        self.windows: Windows | Chosen = (
-            Windows(stream, length, seed) if begins is None else Chosen(begins, length, seed)
-        )
+        """Windows of `length` tokens and one more; `partners` adds to each another one. `order`
+        says where they begin when whole documents matter, or several corpora are mixed."""
+        self.windows: Order = Windows(stream, length, seed) if order is None else order
         self._others = Windows(stream, length, seed + 1) if partners else None
         self._stream, self._batch = stream, batch
-        self._documents = documents or begins is not None
+        self._documents, self._length = documents, length
         self._pool = ThreadPoolExecutor(1, "ownlm-loader") if prefetch else None
         self._ahead: tuple[tuple[int, int, int], Future[Examples]] | None = None
 
@@ -197,47 +202,15 @@ class Loader:
 
     def _read(self, step: int, micro: int, of: int) -> Examples:
         low, high = (self._batch * part // of for part in (micro, micro + 1))
-        first, count, length = step * self._batch + low, high - low, self.windows.length + 1
+        first, count, length = step * self._batch + low, high - low, self._length + 1
         begins = self.windows.begins(first, count)
         tokens, documents = read(self._stream, begins, length, self._documents)
         partners = None
         if self._others is not None:
             elsewhere = self._others.begins(first, count)
             partners = self._stream.gather(apart(elsewhere, begins, self._stream, length), length)
-        return Examples(tokens, documents, begins, partners, self._stream.heads(begins))
-
-
-class Readable(Protocol):
-    """What can be read of a stream."""
-
-    @property
-    def tokens(self) -> int:
-        """Length."""
-
-    def gather(self, begins: Int64s, length: int) -> Int64s:
-        """Tokens (len(begins), length)."""
-
-    def documents(self, begins: Int64s, length: int) -> npt.NDArray[np.int32]:
-        """The document of each token, counted from 1 within its window."""
-
-
-def read(
-    stream: Readable, begins: Int64s, length: int, documents: bool
-) -> tuple[Int64s, npt.NDArray[np.int32] | None]:
-    """Tokens and documents of windows (B, length); beyond the end of the stream tokens are -1,
-    in a document of their own."""
-    inside = begins + length <= stream.tokens
-    if inside.all():
-        numbers = stream.documents(begins, length) if documents else None
-        return stream.gather(begins, length), numbers
-    tokens = np.full((len(begins), length), -1, np.int64)
-    owners = np.zeros((len(begins), length), np.int32)
-    for row, begin in enumerate(begins):
-        size, place = min(length, stream.tokens - int(begin)), begins[row : row + 1]
-        tokens[row, :size] = stream.gather(place, size)[0]
-        owners[row, :size] = stream.documents(place, size)[0]
-        owners[row, size:] = owners[row, size - 1] + 1
-    return tokens, owners if documents else None
+        heads, parts = self._stream.heads(begins), part_of(self._stream, begins)
+        return Examples(tokens, documents, begins, partners, heads, parts)
 
 
 def apart(others: Int64s, begins: Int64s, stream: TokenStream, length: int) -> Int64s:

@@ -1,6 +1,6 @@
 """From raw text to prepared data: scan, train a tokenizer if asked, split, tokenise, publish."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ownlm import files
@@ -8,7 +8,7 @@ from ownlm.data.config import DataConfig
 from ownlm.data.corpus import Corpus
 from ownlm.data.document import SIDES, Document, batches
 from ownlm.data.progress import Meter, Progress
-from ownlm.data.report import MOST_CODES
+from ownlm.data.report import MOST_CODES, CorpusReport, merged
 from ownlm.data.shards import (
     FACTS,
     FORMAT,
@@ -46,24 +46,35 @@ def prepare(
     Raises DataError for text that cannot be used, DiskError, and ConfigError when `out` holds
     something else.
     """
+    return prepare_all({"": config}, out, tokenizer, progress)
+
+
+def prepare_all(
+    configs: Mapping[str, DataConfig],
+    out: Path,
+    tokenizer: Tokenizer | TokenizerConfig,
+    progress: Callable[[Progress], None] | None = None,
+) -> PreparedData:
+    """The same of several corpora, by name: one after another, with one tokenizer for all."""
     _require_own(out)
     files.require_writable(out.parent)
     if isinstance(tokenizer, TokenizerConfig):
         tokenizer = settled(tokenizer) or tokenizer
-    corpus, split = survey(config, progress)
+    parts = {name: survey(config, progress) for name, config in configs.items()}
+    report = merged([corpus.report for corpus, _ in parts.values()])
     if isinstance(tokenizer, TokenizerConfig):
-        tokenizer = learn_tokenizer(corpus, split, tokenizer, progress)
-    for code in corpus.report.codes:
+        tokenizer = learn_tokenizer([*parts.values()], tokenizer, progress)
+    for code in report.codes:
         tokenizer.code(code)  # refused where it has no such token
-    _require_space(out, corpus, tokenizer)
+    _require_space(out, next(iter(next(iter(parts.values()))[0])), report, tokenizer)
     made = tokenizer
 
     def fill(folder: Path) -> None:
-        meter = Meter("tokenising", corpus.report.bytes, progress)
-        facts = _write_splits(folder, corpus, split, made, meter)
+        meter = Meter("tokenising", report.bytes, progress)
+        facts = _write_splits(folder, parts, made, meter)
         meter.finish()
         made.save(folder / TOKENIZER)
-        files.write_json(folder / REPORT, corpus.report.as_dict())
+        files.write_json(folder / REPORT, report.as_dict())
         files.write_json(folder / FACTS, facts)
 
     files.publish_folder(out, fill)
@@ -88,16 +99,17 @@ def survey(
 
 
 def learn_tokenizer(
-    corpus: Corpus,
-    split: Split,
+    parts: Sequence[tuple[Corpus, Split]],
     config: TokenizerConfig,
     progress: Callable[[Progress], None] | None = None,
 ) -> Tokenizer:
     """Train a tokenizer on the text for training, or load the one that `config` names."""
-    names = tuple(map(code_name, sorted(corpus.report.codes)))
+    report = merged([corpus.report for corpus, _ in parts])
+    names = tuple(map(code_name, sorted(report.codes)))
     config = config.with_values({"controls": (*config.controls, *names)})
-    meter = Meter("training the tokenizer", corpus.report.bytes, progress)
-    made = train_tokenizer(_training_texts(corpus, split, meter), config)
+    meter = Meter("training the tokenizer", report.bytes, progress)
+    texts = (text for corpus, split in parts for text in _training_texts(corpus, split, meter))
+    made = train_tokenizer(texts, config)
     meter.finish()
     return made
 
@@ -111,12 +123,40 @@ def _training_texts(corpus: Corpus, split: Split, meter: Meter) -> Iterator[str]
 
 
 def _write_splits(
-    folder: Path, corpus: Corpus, split: Split, tokenizer: Tokenizer, meter: Meter
+    folder: Path, parts: Mapping[str, tuple[Corpus, Split]], tokenizer: Tokenizer, meter: Meter
 ) -> dict[str, object]:
+    corpus, split = next(iter(parts.values()))
     kind, shard_tokens = id_type(tokenizer.vocab_size), corpus.config.shard_tokens
     writers = {
         name: SplitWriter(folder, name, kind, shard_tokens, tokenizer.eos_id) for name in SPLITS
     }
+    facts: dict[str, object] = {
+        "format": FORMAT,
+        "vocab_size": tokenizer.vocab_size,
+        "eos_id": tokenizer.eos_id,
+        "tokenizer_digest": tokenizer.digest,
+        "split": split.kind,
+        "validation_share": split.share,
+    }
+    ends = []
+    for name, (corpus, split) in parts.items():
+        before = {side: writer.text_bytes for side, writer in writers.items()}
+        _write_corpus(corpus, split, writers, tokenizer, meter)
+        written = {side: writer.text_bytes - before[side] for side, writer in writers.items()}
+        _require_complete(written, corpus, split)
+        end = {side: writer.tokens + (writer.documents > 0) for side, writer in writers.items()}
+        ends.append({"name": name, "holds": holds(corpus.config), **end})
+    if len(ends) > 1:
+        facts["parts"] = ends
+    elif (kept := ends[0]["holds"]) != "text":
+        facts["holds"] = kept
+    return facts | {name: writer.finish() for name, writer in writers.items()}
+
+
+def _write_corpus(
+    corpus: Corpus, split: Split, writers: dict[str, SplitWriter], tokenizer: Tokenizer,
+    meter: Meter,
+) -> None:  # fmt: skip
     for batch in batches(part for piece in corpus for part in split.parts(piece)):
         texts = [sides(part.text, corpus.config) for part in batch]
         encoded = iter(tokenizer.encode_batch([side for both in texts for side in both]))
@@ -128,19 +168,11 @@ def _write_splits(
             size = len(part.text.encode("utf-8"))
             writer.add(joined(ids, tokenizer.eos_id), size)
             meter.add(size)
-    facts: dict[str, object] = {
-        "format": FORMAT,
-        "vocab_size": tokenizer.vocab_size,
-        "eos_id": tokenizer.eos_id,
-        "tokenizer_digest": tokenizer.digest,
-        "split": split.kind,
-        "validation_share": split.share,
-    }
-    if corpus.config.pairs or corpus.report.codes:
-        facts["holds"] = "pairs" if corpus.config.pairs else "codes"
-    facts |= {name: writer.finish() for name, writer in writers.items()}
-    _require_complete(writers, corpus, split)
-    return facts
+
+
+def holds(config: DataConfig) -> str:
+    """What documents that are read in this way are."""
+    return "pairs" if config.pairs else "codes" if config.codes else "text"
 
 
 def sides(text: str, config: DataConfig) -> list[str]:
@@ -156,12 +188,12 @@ def joined(parts: list[list[int]], end: int) -> list[int]:
     return ids
 
 
-def _require_complete(writers: dict[str, SplitWriter], corpus: Corpus, split: Split) -> None:
+def _require_complete(written: Mapping[str, int], corpus: Corpus, split: Split) -> None:
     """Every byte that was scanned was written, and both splits got some of it."""
-    written = sum(writer.text_bytes for writer in writers.values())
-    assert written == corpus.report.bytes, f"{written} bytes written of {corpus.report.bytes}"
+    total = sum(written.values())
+    assert total == corpus.report.bytes, f"{total} bytes written of {corpus.report.bytes}"
     for name in SPLITS if split.share else ("train",):
-        if not writers[name].tokens:
+        if not written[name]:
             raise DataError(
                 f"no text fell to {name}: {corpus.report.documents} documents, split by "
                 f"{split.kind} with a share of {split.share} for validation",
@@ -181,11 +213,10 @@ def _require_own(out: Path) -> None:
         )
 
 
-def _require_space(out: Path, corpus: Corpus, tokenizer: Tokenizer) -> None:
+def _require_space(out: Path, first: Document, report: CorpusReport, tokenizer: Tokenizer) -> None:
     """Refuse before the work when the shards will not fit, judged by the first piece of text."""
-    first: Document = next(iter(corpus))
     probe = first.text[:_PROBE]
     tokens_a_byte = len(tokenizer.encode(probe)) / len(probe.encode("utf-8"))
     width = 2 if id_type(tokenizer.vocab_size) == "<u2" else 4
-    shards = (corpus.report.bytes * tokens_a_byte + corpus.report.documents * 2) * width
-    files.require_space(out.parent, int(shards) + corpus.report.documents * 8)
+    shards = (report.bytes * tokens_a_byte + report.documents * 2) * width
+    files.require_space(out.parent, int(shards) + report.documents * 8)

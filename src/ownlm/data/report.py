@@ -153,6 +153,18 @@ class CorpusReport:
             self.skipped[key] = (before + count, first)
 
 
+def merged(reports: list[CorpusReport]) -> CorpusReport:
+    """The counts of several corpora; of a single one its own report."""
+    if len(reports) == 1:
+        return reports[0]
+    whole = CorpusReport()
+    for report in reports:
+        whole.merge(report)
+        whole.ignored += report.ignored
+    whole.languages = identify_languages([text for _, text in sorted(whole.sample)])
+    return whole
+
+
 def counted(number: int, noun: str) -> str:
     """1 -> '1 document', 1200 -> '1,200 documents'."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

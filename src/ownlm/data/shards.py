@@ -14,6 +14,7 @@ control codes begin with theirs; of pairs the source too is followed by the end-
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -101,7 +102,14 @@ def shard_name(split: str, number: int) -> str:
 class TokenStream:
     """One split as one long array of token ids, mapped from its shards."""
 
-    def __init__(self, folder: Path, name: str, facts: dict[str, Any], kind: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        facts: dict[str, Any],
+        kind: str,
+        bounds: Sequence[int] = (),
+    ) -> None:
         self.name = name
         self.tokens, self.text_bytes = int(facts["tokens"]), int(facts["text_bytes"])
         counts = [int(count) for count in facts["shards"]]
@@ -109,6 +117,8 @@ class TokenStream:
         self._shards = [_mapped(path, kind, count) for path, count in zip(paths, counts)]
         self._ends = np.cumsum([0, *counts])[1:]
         self.starts: Int64s = _mapped(folder / f"{name}.documents.bin", "<i8", facts["documents"])
+        # Where parts end that came from several corpora; of a single one, the end of all.
+        self.bounds: Int64s = np.array(bounds or [self.tokens], np.int64)
         if sum(counts) != self.tokens:
             raise DataError(f"shards hold {sum(counts):,} tokens, {self.tokens:,} are stated")
 
@@ -185,8 +195,10 @@ class PreparedData:
 
     @property
     def holds(self) -> str:
-        """What the documents are: "text", text behind "codes", or "pairs"."""
-        return str(self.manifest.get("holds", "text"))
+        """What the documents are: "text", text behind "codes", or "pairs"; of several corpora
+        that of each, "text + pairs"."""
+        parts = self.manifest.get("parts", [self.manifest])
+        return " + ".join(str(part.get("holds", "text")) for part in parts)
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -224,7 +236,12 @@ def open_prepared(folder: Path, *, verify: bool = False) -> PreparedData:
             next_command=f"prepare it again: ownlm prepare TEXT --out {folder}",
         )
     facts, kind = _read_facts(folder / FACTS)
-    train, validation = (TokenStream(folder, name, facts[name], kind) for name in SPLITS)
+    train, validation = (
+        TokenStream(
+            folder, name, facts[name], kind, [part[name] for part in facts.get("parts", [])]
+        )
+        for name in SPLITS
+    )
     return PreparedData(
         folder, facts, train, validation, facts["tokenizer_digest"], _digest(folder, facts)
     )

@@ -21,6 +21,7 @@ from ownlm.evaluation import learning, parity, roundtrip
 from ownlm.evaluation.finding import Finding, broke, not_applicable
 from ownlm.inference.language_model import LM
 from ownlm.models.model import SingleStack
+from ownlm.objectives.mixture import order
 from ownlm.objectives.objective import Objective
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
@@ -73,7 +74,7 @@ class Subject:
             documents,
             prefetch,
             objective.partners,
-            objective.begins(self.stream, length),
+            order(objective, self.stream, length, seed),
         )
 
 
@@ -113,7 +114,7 @@ def cut_up(rows: Examples) -> Examples:
     count, length = rows.tokens.shape
     pieces = 4 * np.arange(count)[:, None] + 1
     documents = (np.arange(length) * pieces // length + 1).astype(np.int32)
-    return Examples(rows.tokens, documents, rows.sample_ids, rows.partners, rows.heads)
+    return Examples(rows.tokens, documents, rows.sample_ids, rows.partners, rows.heads, rows.parts)
 
 
 def in_one(objective: Objective) -> Objective:

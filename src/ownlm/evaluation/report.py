@@ -67,7 +67,9 @@ def write_report(run: Path, facts: Facts | None = None) -> Path:
 def next_commands(run: Path) -> list[str]:
     """Commands that make sense after a run, ready to be pasted."""
     folder = shlex.quote(str(run))
-    if read_recipe(run / "recipe.yaml").get("objective", {}).get("kind", "causal") not in WRITING:
+    recipe = read_recipe(run / "recipe.yaml")
+    tasks = recipe.get("mixture", {}).get("tasks") or [recipe]
+    if tasks[0].get("objective", {}).get("kind", "causal") not in WRITING:
         return [f"ownlm show {folder}"]
     return [
         f"ownlm chat {folder}",

@@ -16,6 +16,7 @@ class TextStream:
     def __init__(self, ids: NDArray[np.uint32], starts: NDArray[np.int64], text_bytes: int) -> None:
         self.ids, self.starts = ids, starts
         self.tokens, self.text_bytes = len(ids), text_bytes
+        self.bounds = np.array([self.tokens], np.int64)
 
     def gather(self, begins: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """Tokens (len(begins), length)."""

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ownlm.data.loader import read
+from ownlm.data.reach import part_of, read
 from ownlm.errors import ConfigError, DataError
 from ownlm.objectives.objective import IGNORE, Batch, Objective
 
@@ -31,6 +31,10 @@ class Stream(Protocol):
     @property
     def starts(self) -> NDArray[np.int64]:
         """Where documents begin."""
+
+    @property
+    def bounds(self) -> NDArray[np.int64]:
+        """Where its parts end, which came from one corpus each."""
 
     @property
     def text_bytes(self) -> int:
@@ -60,6 +64,7 @@ class _Examples(NamedTuple):
     sample_ids: NDArray[np.int64]
     partners: NDArray[np.int64] | None
     heads: NDArray[np.int64] | None
+    parts: NDArray[np.int64] | None
 
 
 def planned(objective: Objective, stream: Stream, context: int, stride: int = 0) -> list[Windows]:
@@ -108,7 +113,8 @@ def collated(
     partners = (
         stream.gather(_elsewhere(begins, length, stream), length) if objective.partners else None
     )
-    examples = _Examples(tokens, numbers, begins, partners, stream.heads(begins))
+    heads, parts = stream.heads(begins), part_of(stream, begins)
+    examples = _Examples(tokens, numbers, begins, partners, heads, parts)
     batch = objective.collate(examples, np.random.default_rng(0))
     for row, skipped in enumerate(windows.skipped):
         if skipped:

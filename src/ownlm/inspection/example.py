@@ -82,6 +82,8 @@ def _note(batch: Batch, row: int, place: int) -> str:
     notes = []
     if "pair_labels" in batch and (label := int(batch["pair_labels"][row, place])) != IGNORE:
         notes.append("pair: follows" if label == 0 else "pair: does not follow")
+    if "tasks" in batch and place == 0:
+        notes.append(f"task {int(batch['tasks'][row, 0])}")
     if "steps" in batch and (step := int(batch["steps"][row, place])) >= 0:
         notes.append(f"step {step}")
     if "prefix" in batch and int(batch["prefix"][row, place]):

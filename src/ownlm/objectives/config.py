@@ -18,6 +18,7 @@ Kind = Literal[
     "spans",
     "infilling",
     "seq2seq",
+    "mixture",
 ]
 
 
@@ -30,8 +31,8 @@ class ObjectiveConfig(Config):
     some documents with their middle last (fill in the middle); masked: hidden tokens (BERT);
     replaced: tokens that a small generator replaced (ELECTRA); permutation: some tokens in a
     random order (XLNet); spans: spans behind sentinels (T5); infilling: spans and sentences out of
-    order (BART); seq2seq: the target of each source, from pairs such as translations; auto: what
-    the family was pretrained with."""
+    order (BART); seq2seq: the target of each source, from pairs such as translations; mixture:
+    several of these (see mixture.tasks); auto: what the family was pretrained with."""
     rate: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the tokens that is hidden (masked, replaced, spans, infilling) or predicted
     (permutation), or of the documents that are rearranged (middle); 0: as in the paper."""

@@ -90,6 +90,12 @@ def shape_of(architecture: Architecture) -> Shape:
 def settled(config: ObjectiveConfig, architecture: Architecture, family: str) -> ObjectiveConfig:
     """`config` with nothing left open; ConfigError where the model cannot learn it."""
     kind: Kind = config.kind
+    if kind == "mixture":
+        raise ConfigError(
+            "a mixture of which tasks?",
+            where="mixture.tasks",
+            next_command="name them in the YAML file of --config",
+        )
     if kind == "auto":
         kind = OWN.get(family, USUAL[shape_of(architecture)])
     _require_able(kind, architecture, family)

@@ -54,6 +54,10 @@ class Examples(Protocol):
         """(B,): the first token of the document that each window begins in, where that is known:
         its control code, if it has one."""
 
+    @property
+    def parts(self) -> npt.NDArray[np.int64] | None:
+        """(B,): which of several corpora each window is from, where that is known."""
+
 
 class Stream(Protocol):
     """Tokens of many documents, one after another, each followed by the end-of-text token."""
@@ -65,6 +69,10 @@ class Stream(Protocol):
     @property
     def starts(self) -> npt.NDArray[np.int64]:
         """Where documents begin."""
+
+    @property
+    def bounds(self) -> npt.NDArray[np.int64]:
+        """Where its parts end, which came from one corpus each."""
 
     def gather(self, begins: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
         """Tokens (len(begins), length)."""

@@ -27,6 +27,32 @@ class SampleConfig(Config):
     """0 always takes the likeliest token; 1 follows the model's own probabilities."""
 
 
+class TaskConfig(Config):
+    """One task of a mixture."""
+
+    name: str = ""
+    """How the log calls it; empty: its number and the kind of its objective."""
+    data: DataConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What is learned from it; targets of a mixture are not smoothed."""
+    prefix: str = ""
+    """Words before every source, such as 'translate English to Chinese: ' (encoder-decoders)."""
+    weight: float = pydantic.Field(default=0.0, ge=0.0)
+    """Share of the rows, relative to the other tasks'; of all or none. 0: by the size of the
+    data."""
+
+
+class MixtureConfig(Config):
+    """Several tasks in one training, each with data of its own."""
+
+    tasks: Annotated[tuple[TaskConfig, ...], tyro.conf.Fixed, tyro.conf.Suppress] = ()
+    """The tasks; written in the YAML file of --config."""
+    temperature: float = pydantic.Field(default=1.0, gt=0.0)
+    """Of shares by size: 1 follows the sizes, more evens them out (T5 compared 2, 4 and 8)."""
+    limit: int = pydantic.Field(default=0, ge=0)
+    """Of shares by size: a task counts at most so many windows; 0: all of them."""
+
+
 class RunConfig(Config):
     """Everything that decides a run; equal configurations and data give equal models."""
 
@@ -45,6 +71,7 @@ class RunConfig(Config):
     schedule: ScheduleConfig
     train: TrainConfig
     objective: ObjectiveConfig = ObjectiveConfig()
+    mixture: MixtureConfig = MixtureConfig()
     sample: SampleConfig = SampleConfig()
 
     @property

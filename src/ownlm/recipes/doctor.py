@@ -1,25 +1,26 @@
 """What `ownlm doctor` examines: a run's own model, tokenizer and text, a few sequences of it."""
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from ownlm import files, runtime
+from ownlm.data.config import DataConfig
 from ownlm.data.corpus import Corpus
 from ownlm.data.document import SIDES, Document
 from ownlm.data.loader import Windows
-from ownlm.data.prepare import prepare
+from ownlm.data.prepare import prepare_all
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
 from ownlm.evaluation.doctor import Subject
 from ownlm.models.config import ModelConfig
-from ownlm.objectives.make import FOR
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.demo import write_corpus
 from ownlm.recipes.derive import derived
+from ownlm.recipes.mixed import corpora
+from ownlm.recipes.needs import require_held
 from ownlm.recipes.pretrain import saver
-from ownlm.recipes.task import fresh_model, objective_of, require_held, with_objective
+from ownlm.recipes.task import fresh_model, objective_of, with_objective, writes
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 
@@ -42,7 +43,7 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     data, texts = material(config, folder)
     tokenizer = load_tokenizer(data.tokenizer_folder)
     whole = data.train.text_bytes + data.validation.text_bytes < SAMPLE_BYTES  # all of the text
-    if whole and data.holds != "pairs":
+    if whole and data.holds in ("text", "codes"):
         window = objective_of(config, tokenizer).window(config.model.context)
         Windows(data.train, window, config.train.seed)
     if reduce:
@@ -54,7 +55,7 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     return Subject(
         make_model=lambda: fresh_model(config).to(device),
         vocab=config.model.vocab,
-        writes=FOR[config.objective.kind] == "decoder",
+        writes=writes(config),
         context=config.model.context,
         save_model=saver(tokenizer),
         tokenizer=tokenizer,
@@ -90,17 +91,25 @@ def material(config: RunConfig, folder: Path) -> tuple[PreparedData, list[str]]:
         data = open_prepared(Path(config.data.path))
         require_held(config, data)
         return data, []
-    path = config.data.path or str(write_corpus(folder / "corpus").path)
-    pieces = list(_beginning(Corpus(path, config.data)))
-    sample = folder / "sample.jsonl"
+    texts: list[str] = []
+    samples = {}
+    for number, (name, part) in enumerate(corpora(config).items()):
+        path = part.path or str(write_corpus(folder / "corpus").path)
+        pieces = list(_beginning(Corpus(path, part)))
+        sample = folder / f"sample-{number}.jsonl"
+        samples[name] = _sampled(part, pieces, sample)
+        texts += [side for piece in pieces[:TRIED] for side in piece.text.split(SIDES)]
+    data = prepare_all(samples, folder / "data", config.tokenizer)
+    return data, [text[:TRIED_CHARACTERS] for text in texts[:TRIED]]
+
+
+def _sampled(config: DataConfig, pieces: list[Document], path: Path) -> DataConfig:
+    """Write some documents to `path`; how they are read again."""
     lines = (json.dumps(_fields(piece), ensure_ascii=False) + "\n" for piece in pieces)
-    files.write_text(sample, "".join(lines))
-    sampled = {"path": str(sample), "text_field": "text", "files": "", "split": "auto"}
-    sampled |= {"codes": "code"} if config.data.codes else {}
-    sampled |= PAIRED if config.data.pairs else {}
-    data = prepare(config.data.with_values(sampled), folder / "data", config.tokenizer)
-    sides = (side for piece in pieces for side in piece.text.split(SIDES))
-    return data, [side[:TRIED_CHARACTERS] for side in itertools.islice(sides, TRIED)]
+    files.write_text(path, "".join(lines))
+    values = {"path": str(path), "text_field": "text", "files": "", "split": "auto"}
+    values |= {"codes": "code"} if config.codes else {}
+    return config.with_values(values | (PAIRED if config.pairs else {}))
 
 
 def _beginning(corpus: Corpus) -> Iterator[Document]:

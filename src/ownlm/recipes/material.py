@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 from ownlm import files
 from ownlm.config import read_yaml
-from ownlm.data.prepare import prepare
+from ownlm.data.prepare import prepare_all
 from ownlm.data.report import counted
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
 from ownlm.errors import ConfigError, DataError
 from ownlm.log import say
 from ownlm.recipes.config import RunConfig
+from ownlm.recipes.mixed import corpora
+from ownlm.recipes.needs import require_held
 from ownlm.recipes.stages import shown_stages
-from ownlm.recipes.task import require_held
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 
@@ -64,14 +65,14 @@ def opened(config: RunConfig, *, begun: bool) -> Iterator[Material]:
 
 
 def _prepared(config: RunConfig, out: Path) -> PreparedData:
-    if not config.data.path:
+    if not all(data.path for data in corpora(config).values()):
         raise ConfigError(
             "no text to learn from",
             where="data.path",
             next_command="--data FILE_OR_FOLDER",
         )
     with shown_stages() as tell:
-        data = prepare(config.data, out, config.tokenizer, tell)
+        data = prepare_all(corpora(config), out, config.tokenizer, tell)
     say(f"data: {summary(data)}")
     return data
 
@@ -109,4 +110,4 @@ def _changed(config: RunConfig) -> bool:
     path = config.folder / RECIPE
     before: dict[str, Any] = read_yaml(path) if path.is_file() else {}
     now = config.model_dump(mode="json")
-    return any(now[part] != before.get(part) for part in ("data", "tokenizer"))
+    return any(now[part] != before.get(part) for part in ("data", "tokenizer", "mixture"))

@@ -50,13 +50,25 @@ def plan(
     if words := [DERIVED[key] for key, *_ in asked.differences(config) if key in DERIVED]:
         rows["derived"] = ", ".join(words)
     rows |= {
-        "learns": LEARNS[config.objective.kind].format(o=config.objective),
+        "learns": _learns(config),
         "work": _work(config, train_tokens),
         "rate": _rate(config),
         "memory": _memory(config, described, choices, device),
         "machine": _machine(choices, device),
     }
     return "\n".join(f"{name:<8} {text}" for name, text in rows.items())
+
+
+def _learns(config: RunConfig) -> str:
+    tasks = config.mixture.tasks
+    if not tasks:
+        return LEARNS[config.objective.kind].format(o=config.objective)
+    total = sum(task.weight for task in tasks)
+    shares = [f"{task.weight / total:.0%}" if total else "its share by size" for task in tasks]
+    learned = [LEARNS[task.objective.kind].format(o=task.objective) for task in tasks]
+    return "; ".join(
+        f"{task.name} ({share}): {what}" for task, share, what in zip(tasks, shares, learned)
+    )
 
 
 def _model(config: RunConfig, described: Description) -> str:

@@ -29,7 +29,6 @@ from ownlm.evaluation.unigram import unigram
 from ownlm.log import say, warn
 from ownlm.models.load import load_any, save_model, set_tokens
 from ownlm.nn.stack import recompute
-from ownlm.objectives.make import FOR
 from ownlm.objectives.objective import Objective
 from ownlm.objectives.vocabulary import vocabulary
 from ownlm.recipes import machine, material
@@ -38,7 +37,7 @@ from ownlm.recipes.derive import derived
 from ownlm.recipes.material import Material, summary
 from ownlm.recipes.plan import plan, sketched
 from ownlm.recipes.samples import Sampler
-from ownlm.recipes.task import fresh_model, loader, objective_of, wanted, with_objective
+from ownlm.recipes.task import fresh_model, loader, objective_of, wanted, with_objective, writes
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import Choices
 from ownlm.training.feed import micro_batches
@@ -149,7 +148,6 @@ def trainer(
     if choices.recompute:
         recompute(model)
     sampler = Sampler(run.path / "samples.md", found.tokenizer, config.sample, config.train.seed)
-    writes = FOR[config.objective.kind] == "decoder"
     return Trainer(
         run,
         model,
@@ -162,7 +160,7 @@ def trainer(
         identity=found.identity,
         save_model=saver(found.tokenizer),
         evaluate=validation(config, found.data, objective, choices),
-        sample=sampler if writes else None,
+        sample=sampler if writes(config) else None,
         tokens_per_byte=found.tokens_per_byte if objective.covers else None,
     )
 

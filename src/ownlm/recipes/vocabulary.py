@@ -20,7 +20,7 @@ def learn_vocabulary(
     sample of all of it, language by language."""
     settled(config)
     corpus, split = survey(data, tell)
-    tokenizer = learn_tokenizer(corpus, split, config, tell)
+    tokenizer = learn_tokenizer([(corpus, split)], config, tell)
     return tokenizer, report(tokenizer, sample_by_language(corpus))
 
 
