@@ -28,7 +28,7 @@ def test_every_block_has_the_shares_exactly() -> None:
     corpora = begins // 10_000
     assert len(set(corpora[:12].tolist())) > 1  # not one corpus after another
     first = [np.bincount(corpora[at : at + 100], minlength=3)[0] for at in range(0, 1000, 100)]
-    assert 30 < min(first) and max(first) < 70
+    assert min(first) > 30 and max(first) < 70
 
 
 def test_each_corpus_is_read_once_an_epoch() -> None:
@@ -69,9 +69,7 @@ def test_corpora_lie_one_after_another(write, tmp_path: Path) -> None:
     }
     data = prepare_all(configs, tmp_path / "data", BYTES)
     assert data.holds == "text + pairs" and data.report["documents"] == 61
-    singles = [
-        prepare(config, tmp_path / name, BYTES) for name, config in configs.items()
-    ]
+    singles = [prepare(config, tmp_path / name, BYTES) for name, config in configs.items()]
     for side in ("train", "validation"):
         stream = getattr(data, side)
         parts = [getattr(single, side) for single in singles]

@@ -8,12 +8,12 @@ from examples import Rows
 
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
+from ownlm.objectives.causal import Causal
 from ownlm.objectives.denoise import Spans
 from ownlm.objectives.masked import Masked
 from ownlm.objectives.mixture import Mixture, Task
 from ownlm.objectives.objective import IGNORE, Batch
 from ownlm.objectives.prefix import Prefix
-from ownlm.objectives.causal import Causal
 from ownlm.objectives.seq2seq import Seq2Seq
 
 END, LEAD = examples.bpe().eos_id, np.array([7, 8])
