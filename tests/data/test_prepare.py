@@ -106,7 +106,7 @@ def test_a_tokenizer_is_taken_as_it_is_or_learned_from_the_training_text_alone(w
     assert again.digest == data.digest
     named = prepare(config, tmp_path / "three", TokenizerConfig(path=str(tmp_path / "one")))
     assert named.digest == data.digest
-    assert learn_tokenizer(*survey(config), SMALL).digest == made.digest
+    assert learn_tokenizer([survey(config)], SMALL).digest == made.digest
 
 
 SCRIPT = """
