@@ -158,12 +158,8 @@ class TokenStream:
     def heads(self, begins: npt.ArrayLike) -> Int64s:
         """The first token of the document that each of the places is in: (N,)."""
         documents = np.searchsorted(self.starts, np.asarray(begins, np.int64), side="right") - 1
-        places = self.starts[documents]
-        found, owner = np.empty_like(places), np.searchsorted(self._ends, places, side="right")
-        for number in np.unique(owner):
-            first = self._ends[number] - len(self._shards[number])
-            found[owner == number] = self._shards[number][places[owner == number] - first]
-        return found
+        firsts = (self._across(int(start), 1)[0] for start in self.starts[documents])
+        return np.fromiter(firsts, np.int64, len(documents))
 
     def _across(self, begin: int, length: int) -> npt.NDArray[Any]:
         """A window that lies in more than one shard."""
