@@ -19,6 +19,8 @@ Loss = Callable[[Tensor, Tensor, Tensor | None, Tensor, int, float, float], tupl
 
 LARGE = 1 << 24
 """Logits beyond this count (64 MB in float32) are never held at once."""
+SOME = 1 << 20
+"""Logits from which on the native path, where there is one, is faster than the plain one."""
 CHUNK = 1 << 23
 """Logits of one chunk, 32 MB in float32: measured best on a CPU at 32,000 ids."""
 ROWS = {"cpu": 256}
@@ -43,7 +45,8 @@ def cross_entropy(
     Logits are hidden weight^T + bias, squashed into (-softcap, softcap) when that is set. A target
     has a probability of 1 - `smoothing`, the rest is spread evenly over all V.
     """
-    many = len(targets_N) * len(weight_VD) > LARGE
+    limit = SOME if _able(hidden_ND, weight_VD, softcap, smoothing) else LARGE
+    many = len(targets_N) * len(weight_VD) > limit
     # Gradients made in forward are nothing for torch.compile: the large case stays eager.
     compute: Loss = torch.compiler.disable(chunked) if many else plain
     return compute(hidden_ND, weight_VD, bias_V, targets_N, ignore, softcap, smoothing)
@@ -85,11 +88,15 @@ def chunked(
     kept_N = (targets_N != ignore).nonzero().squeeze(1)
     learn = torch.is_grad_enabled()
     inputs = (hidden_ND[kept_N], weight_VD, bias_V, targets_N[kept_N], softcap, smoothing, learn)
-    plainly = learn and not softcap and not smoothing
-    able = plainly and linear.usable(inputs[0], weight_VD) and kernel()
-    function = _Native if able else _Chunked
+    function = _Native if _able(inputs[0], weight_VD, softcap, smoothing) else _Chunked
     total: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
     return total, torch.tensor(len(kept_N), device=targets_N.device)
+
+
+def _able(hidden_ND: Tensor, weight_VD: Tensor, softcap: float, smoothing: float) -> bool:
+    """Whether the native path can take these."""
+    simple = torch.is_grad_enabled() and not softcap and not smoothing
+    return simple and linear.usable(hidden_ND, weight_VD) and available()
 
 
 class _Chunked(torch.autograd.Function):
@@ -165,6 +172,12 @@ def entropy_(logits_CV: Tensor, targets_C: Tensor) -> Tensor:
     pointers = (ctypes.c_void_p(t.data_ptr()) for t in (logits_CV, targets_C, nats_C))
     library.ownlm_entropy(*pointers, *map(ctypes.c_int64, logits_CV.shape))
     return nats_C.sum()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def available() -> bool:
+    """Whether there is a native path here; a constant to torch.compile."""
+    return kernel() is not None
 
 
 def kernel() -> ctypes.CDLL | None:
