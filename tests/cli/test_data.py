@@ -78,3 +78,52 @@ def test_what_cannot_be_shown(
     more = ["--data", str(text), *SMALL] if args[0] == "show" else []
     assert main(["data", *args, *more]) == 2
     assert words in capsys.readouterr().err
+
+
+TABLE = "text,label\nFree prize,spam\nSee you,ham\nWin now,spam\nAt noon,ham\n"
+
+
+def test_labelled_data_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text(TABLE)
+    assert main(["data", "show", str(tmp_path / "a.csv"), "--task", "classify"]) == 0
+    out = capsys.readouterr().out
+    for word in ("comma-separated", "4 records", "spam", "Free prize", "median"):
+        assert word in out
+    args = ["data", "show", "--task", "classify", "--data", str(tmp_path / "a.csv"), "--json"]
+    assert main(args) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["records"] == 4 and found["columns"] == {"label": "label", "text": "text"}
+    assert sum(found["labels"]["ham"].values()) == 2 and len(found["examples"]) == 3
+
+
+def test_faults_are_shown_and_end_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text(TABLE + "nothing,\n")
+    args = ["data", "show", str(tmp_path / "a.csv"), "--task", "classify"]
+    assert main(args) == 3
+    out = capsys.readouterr()
+    assert "a.csv:6" in out.out and "1 fault" in out.out and "--data.bad skip" in out.err
+    assert main([*args, "--data.bad", "skip", "--data.max-bad-fraction", "0.5"]) == 0
+    assert main([*args, "--json"]) == 3
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["faults"] == 1
+    assert main([*args[:-1], "clasify"]) == 2
+    assert "classify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("task", "name", "content"), [
+    ("tag", "a.conll", "EU\tB-ORG\nsaid\tO\n"),
+    ("seq2seq", "a.tsv", "cat\tchat\ndog\tchien\n"),
+    ("regress", "a.csv", "text,score\na b,1.5\nc d,2\n"),
+    ("span", "a.jsonl", '{"context": "a b", "question": "?", "answers": '
+     '[{"text": "b", "answer_start": 2}]}\n'),
+    ("chat", "a.jsonl", '{"prompt": "Hi", "response": "Ho"}\n'),
+])  # fmt: skip
+def test_every_task_can_be_looked_at(
+    task: str, name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert main(["data", "show", str(tmp_path / name), "--task", task]) == 0
+    assert f"{name}:1" in capsys.readouterr().out or task == "regress"
+    assert main(["data", "show", str(tmp_path / name), "--task", task, "--json"]) == 0
+    json.loads(capsys.readouterr().out)

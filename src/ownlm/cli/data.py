@@ -1,6 +1,7 @@
-"""`ownlm data show RECIPE --data PATH`: the exact tokens a run would learn from."""
+"""`ownlm data show`: the exact tokens a run would learn from, or labelled data as recognised."""
 
 import json
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ownlm.cli.options import parse
+from ownlm.cli.options import parse, value_of
 from ownlm.cli.pretrain import starting_values
 from ownlm.config import nearest
-from ownlm.errors import ConfigError
+from ownlm.data.tasks.config import Task, TaskDataConfig
+from ownlm.errors import ConfigError, DataError
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.named import recipe, table
 
@@ -26,7 +28,15 @@ SHOWN = "llama-mini"
 USAGE = """usage: ownlm data show RECIPE --data PATH [--example K] [--long] [options]
 
 Prints example K of the first update as the model gets it: control tokens, what is hidden, what is
-learned, where documents begin. The options are those of `ownlm pretrain`. The recipes are:
+learned, where documents begin. The options are those of `ownlm pretrain`.
+
+       ownlm data show PATH --task classify|pair|regress|tag|span|seq2seq|chat [options]
+
+Prints how labelled data were recognised: format, columns, labels by split, lengths, three
+examples, what leaks between splits, and what is wrong. `ownlm data show --task classify --help`
+lists the options.
+
+The recipes are:
 
 """
 LEGEND = (
@@ -54,6 +64,18 @@ class Options:
     """Print the tokens, or the error, as one line of JSON."""
 
 
+@dataclass(frozen=True)
+class TaskOptions:
+    """What `data show` understands of labelled data."""
+
+    task: Task
+    """What is to be learned: a label of a text or of a pair, a number, a tag for each word, an
+    answer in a context, a text for a text, or the assistant's turns."""
+    data: TaskDataConfig
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the report, or the error, as one line of JSON."""
+
+
 def run(args: list[str]) -> int:
     """The command; returns the exit code."""
     if not args or args[0] in ("-h", "--help"):
@@ -65,6 +87,8 @@ def run(args: list[str]) -> int:
             f"unknown action {args[0]!r}" + (f", nearest is {guess}" if guess else ""),
             next_command="ownlm data show RECIPE --data PATH",
         )
+    if value_of(args, "--task") is not None:
+        return show_task(args[1:])
     options = read_options(args[1:])
     from ownlm.recipes.look import example
 
@@ -84,6 +108,32 @@ def run(args: list[str]) -> int:
         console.print(_lines(tokens) if options.long else _flow(tokens))
         console.print()
     console.print(LEGEND + "a new background is another sequence", style="dim")
+    return 0
+
+
+def show_task(args: list[str]) -> int:
+    """Labelled data as recognised; exit code 3 when something is wrong with them."""
+    path = args[0] if not args[0].startswith("-") else ""
+    start = TaskOptions("classify", TaskDataConfig(path=path))
+    options = parse(TaskOptions, args[bool(path) :], prog=PROG, default=start)
+    from ownlm.data.tasks.load import read_task
+    from ownlm.data.tasks.report import as_dict
+
+    data = read_task(options.data, options.task)
+    if options.json:
+        print(json.dumps(as_dict(data), ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from ownlm.data.tasks.display import show
+
+        show(data, Console(highlight=False))
+    try:
+        data.require_sound()
+    except DataError as error:
+        if not options.json:
+            print(f"next: {error.next_command}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 

@@ -25,7 +25,7 @@ def read_jsonl(file: BinaryIO, source: Source, config: DataConfig) -> Iterator[R
         try:
             content = utf8(line, config.max_record_bytes)
             if content.strip(" \t\r"):
-                yield _row(line.number, _parse(content, line.ended), fields)
+                yield _row(line.number, parse_json(content, line.ended), fields)
         except Bad as bad:
             yield bad.at(source.name, line.number)
 
@@ -101,10 +101,10 @@ def utf8(line: Line, longest: int, end: str = "") -> str:
         raise Bad("encoding", reason) from None
 
 
-def _parse(content: str, ended: bool) -> Any:
+def parse_json(content: str, ended: bool) -> Any:
     """One JSON value; Bad says which rule it breaks."""
     try:
-        return _DECODER.decode(content)
+        return DECODER.decode(content)
     except json.JSONDecodeError as error:
         if not ended:
             raise Bad("torn-line", "the last line is cut off and has no line end") from None
@@ -132,7 +132,8 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+"""Strict: Bad for a key twice in one object, NaN, and integers that take long to read."""
 
 
 def _row(line: int, value: Any, fields: Fields) -> Row:

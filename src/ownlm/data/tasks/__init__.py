@@ -1,0 +1,1 @@
+"""Labelled and conversational data: recognised, checked, split and shown back."""
