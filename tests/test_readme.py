@@ -134,6 +134,7 @@ def test_the_tree_is_the_one_on_disk(name: str, repository: Path) -> None:
     on_disk = {"ownlm": package} | {
         p.name: p for p in package.iterdir() if p.is_dir() and p.name != "__pycache__"
     }
+    on_disk |= {p.parent.name: p.parent for p in package.glob("*/*/__init__.py")}
     assert folders.keys() - {"tests", "benchmarks", "docs"} == on_disk.keys()
     for folder, path in on_disk.items():
         files = {p.stem for p in path.glob("*.py")} - {"__init__", "__main__"}

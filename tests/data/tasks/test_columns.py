@@ -16,7 +16,8 @@ CONLLU = """# newdoc id = d1
 
 def test_conll_with_tabs_or_spaces_and_documents(put, read):
     for name, text in (("a.conll", "EU\tB-ORG\nsaid\tO\n\t\nYes\tO\n"),
-                       ("b.conll", "-DOCSTART- -X- O O\n\nEU NNP I-NP B-ORG\nsaid VB O O\n\nYes UH O O")):  # fmt: skip
+                       ("b.conll", "-DOCSTART- -X- O O\n\n"
+                        "EU NNP I-NP B-ORG\nsaid VB O O\n\nYes UH O O")):  # fmt: skip
         data = read(put(name, text), "tag")
         assert [(one.words, one.tags) for one in data.records] == [
             (("EU", "said"), ("B-ORG", "O")), (("Yes",), ("O",))]  # fmt: skip
@@ -26,9 +27,8 @@ def test_conll_with_tabs_or_spaces_and_documents(put, read):
 
 def test_uneven_and_empty_cells_name_their_line(put, read):
     data = read(put("a.conll", "a\tO\n\nb\n\nc\tO\nd\t\n\ne\tO\n"), "tag")
-    assert [(one.kind, one.place) for one in data.faults] == [("uneven", "3"), ("uneven", "6")] or [
-        (one.kind, one.place) for one in data.faults
-    ] == [("uneven", "3"), ("no-label", "6")]
+    found = [(one.kind, one.place) for one in data.faults]
+    assert found == [("uneven", "3"), ("no-label", "6")]
     assert [one.words for one in data.records] == [("a",), ("e",)]
 
 
@@ -43,7 +43,6 @@ def test_conllu_reads_words_not_their_groups(put, read):
 
 def test_roles_are_a_record_a_predicate(put, read):
     text = CONLLU.format("\tdo.01\tV\t_", "\t_\t_\tARGM-NEG", "\tgo.02\tARG1\tV")
-    text = text.replace("_\t_\n3.1", "_\t_\n3.1")
     data = read(put("a.conllu", text), "tag")
     assert not data.faults
     assert [(one.predicate, one.tags) for one in data.records] == [

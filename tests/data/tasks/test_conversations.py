@@ -80,8 +80,10 @@ def test_a_result_must_answer_a_call(put, read):
     assert "no call has the id 'c9'" in data.faults[0].reason
 
 
-@pytest.mark.parametrize(("value", "words"), [("{", "not JSON"), ('{"arguments": {}}', "a name"),
-                                              ('{"name": "f", "arguments": [1]}', "no object")])  # fmt: skip
+@pytest.mark.parametrize(("value", "words"), [
+    ("{", "not JSON"), ('{"arguments": {}}', "a name"),
+    ('{"name": "f", "arguments": [1]}', "no object"),
+])  # fmt: skip
 def test_broken_calls(put, read, value, words):
     wrong = [SHAREGPT[0], SHAREGPT[1] | {"value": value}, *SHAREGPT[2:]]
     data = read(write(put, {"conversations": SHAREGPT}, {"conversations": wrong}), "chat")

@@ -44,8 +44,14 @@ def test_every_label_is_learned_from():
     assert learned == {one.labels for one in records}
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "A ", "b", "c", "d  e", "D E"]),
-                          st.sampled_from("xy"), st.sampled_from(["", "g", "h", "i"])), max_size=40))  # fmt: skip
+ROWS = st.tuples(
+    st.sampled_from(["a", "A ", "b", "c", "d  e", "D E"]),
+    st.sampled_from("xy"),
+    st.sampled_from(["", "g", "h", "i"]),
+)
+
+
+@given(st.lists(ROWS, max_size=40))
 def test_nothing_leaks(rows):
     records = [record(*row) for row in rows]
     splits = assign(records, 0, 0.3, 0.3)

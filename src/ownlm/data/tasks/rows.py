@@ -32,7 +32,6 @@ class Reading:
     names: list[str]  # of columns or fields, in order
     rows: list[Row] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    kept: dict[str, str] = field(default_factory=dict)  # columns that the format itself settles
 
 
 class Text(NamedTuple):
