@@ -117,6 +117,12 @@ def test_muon_leaves_embeddings_and_vectors_to_adamw() -> None:
     assert not torch.equal(muon["stack.blocks.0.up.weight"], adamw["stack.blocks.0.up.weight"])
 
 
+def test_muon_without_blocks_is_refused() -> None:  # an LSTM has none
+    with pytest.raises(ConfigError, match="no blocks") as refused:
+        make_optimizer(parameters(), OptimizerConfig(kind="muon"))
+    assert refused.value.next_command == "--optimizer.kind adamw"
+
+
 @pytest.mark.parametrize("kind", ["muon", "adafactor"])
 def test_skip_and_the_way_through_a_checkpoint(kind: str) -> None:
     """Moments copied into a fresh optimizer go on as the old one would have."""

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ownlm.errors import ConfigError
 from ownlm.training import fused
 from ownlm.training.config import OptimizerConfig
 
@@ -63,7 +64,7 @@ class Optimizer(Protocol):
 
 
 def make_optimizer(parameters: Mapping[str, Tensor], config: OptimizerConfig) -> Optimizer:
-    """The optimizer that the configuration names."""
+    """The optimizer that the configuration names; ConfigError where it has nothing to move."""
     if config.kind == "adafactor":
         return Adafactor(parameters, config)
     if config.kind == "muon":
@@ -153,6 +154,12 @@ class Muon:
             for name, p in parameters.items()
             if p.dim() == 2 and ".blocks." in name and is_matrix(name, p)
         }
+        if not matrices:
+            raise ConfigError(
+                "Muon moves the matrices of blocks, and this model has no blocks",
+                where="optimizer.kind",
+                next_command="--optimizer.kind adamw",
+            )
         self.parameters = matrices
         self.rest = AdamW({n: p for n, p in parameters.items() if n not in matrices}, config)
         self.torch = torch.optim.Muon(
