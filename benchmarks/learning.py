@@ -56,8 +56,9 @@ def rates(bench: Bench) -> list[Finding]:
     """Each family at each rate, then the best rate with the other seeds."""
     found = []
     for family in bench.options.families:
-        rate, tried = best_rate(bench, f"{family}-{bench.options.size}", family)
-        words = short(bench.options.steps or 250, rate)
+        kind = ["--optimizer.kind", bench.options.optimizer]
+        rate, tried = best_rate(bench, f"{family}-{bench.options.size}", family, *kind)
+        words = [*short(bench.options.steps or 250, rate), *kind]
         runs = bench.evaluations(f"{family}-{bench.options.size}", f"{family}-{rate:g}", *words)
         losses = [loss_of(run) for run in runs]
         found += [*tried, Finding(f"{family} at {rate:g}", "validation loss", losses)]
@@ -81,7 +82,7 @@ def bert(bench: Bench) -> list[Finding]:
     """Both of BERT's tasks on held-out pages, a page being a document: the second segment goes on
     with the page or is from anywhere in the held-out text."""
     bench.data = paged(bench.data, bench.folder / "pages.jsonl")
-    words = short(bench.options.steps or 2500, bench.options.rates[0])
+    words = short(bench.options.steps or 2000)
     runs = bench.evaluations(f"bert-{bench.options.size}", "bert", *words)
     figures = {
         "pair_accuracy": "next sentence",
@@ -116,7 +117,7 @@ def memory(bench: Bench) -> list[Finding]:
     words, found = short(bench.options.steps or 500), []
     kinds = {
         "transformer_xl": [],
-        "gpt1": ["--model.family", "gpt1", "--optimizer.lr", "1e-3"],
+        "gpt1": ["--model.family", "gpt1", "--optimizer.lr", "3e-3"],
         "gpt": list[str](),
     }
     for name, more in kinds.items():
@@ -174,6 +175,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=0, help="updates; 0: the benchmark's own")
     parser.add_argument("--size", default="tiny", help="of the recipes (rates, bert)")
+    parser.add_argument("--vocab", type=int, default=0, help="ids; 0: the recipe's")
+    parser.add_argument("--optimizer", default="muon", choices=("muon", "adamw"))
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3, 6e-3])
     parser.add_argument("--families", nargs="+", default=[], choices=list(LEARNERS))
     parser.add_argument("--labelled", type=Path, nargs="+", default=[], help="texts of a probe")

@@ -43,8 +43,8 @@ OWNLM = (
     "--train.save-every 0 --train.compile off"
 ).split()
 
-OWN = {"ownlm": list[str](), "ownlm, Muon": "--optimizer.kind muon --optimizer.lr 6e-3".split()}
-"""As the recipe is, and with the better optimizer."""
+OWN = {"ownlm": list[str](), "ownlm, AdamW": "--optimizer.kind adamw --optimizer.lr 3e-3".split()}
+"""As the recipe is, with Muon; and with nanoGPT's optimizer."""
 
 SCORE = """
 import sys, numpy as np, torch

@@ -56,10 +56,11 @@ class Bench:
     def prepared(self, recipe: str) -> Path:
         """The text as shards of the recipe's tokenizer, which all runs share."""
         tokenizer = named(recipe).tokenizer
-        shards = self.folder / f"{tokenizer.kind}-{tokenizer.vocab_size}"
+        ids = self.options.vocab or tokenizer.vocab_size
+        shards = self.folder / f"{tokenizer.kind}-{ids}"
         if not (shards / "manifest.json").exists():
             kind = ["--tokenizer.kind", tokenizer.kind]
-            size = ["--tokenizer.vocab-size", str(tokenizer.vocab_size)]
+            size = ["--tokenizer.vocab-size", str(ids)]
             controls = ["--tokenizer.controls", *CONTROLS]
             ownlm("prepare", str(self.data), "--out", str(shards), *kind, *size, *controls)
         return shards
