@@ -11,8 +11,8 @@ import pytest
 
 from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.controls import MARKER
 from ownlm.tokenization.sample import PIECE, sample
-from ownlm.tokenization.tokenizer import MARKER
 from ownlm.tokenization.train import train_tokenizer
 
 from .conftest import CHINESE, ENGLISH, KINDS, TEXT, trained

@@ -1,6 +1,7 @@
-"""`ownlm chat MODEL`: type, and the model goes on from there.
+"""`ownlm chat MODEL`: type, and the model answers, or goes on from there.
 
-A pretrained model is no assistant: it continues the text that grows between you and it.
+A model with a chat template is an assistant: it is asked and answers. A pretrained one continues
+the text that grows between you and it.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from pydantic import Field
 from ownlm.cli.generate import show
 from ownlm.cli.options import parse
 from ownlm.config import nearest
-from ownlm.errors import ConfigError
+from ownlm.errors import ConfigError, DataError
 from ownlm.inference.config import SamplingConfig
+from ownlm.tokenization.messages import ASSISTANT, Message
 
 HELP = """/temperature N  /top-k N  /top-p N  /min-p N  /seed N  /max-tokens N   change a setting
 /settings  show them      /reset  forget the text so far      /help      /quit"""
@@ -24,6 +26,8 @@ class ChatOptions(SamplingConfig):
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """Model folder, run folder or GGUF file."""
+    system: str = ""
+    """What an assistant is told before the conversation."""
     max_tokens: int = Field(default=100, ge=0)
     """Tokens of one reply at most."""
     temperature: float = Field(default=0.8, ge=0.0, le=100.0)
@@ -37,11 +41,17 @@ class ChatOptions(SamplingConfig):
 
 
 class State(NamedTuple):
-    """What a conversation is: its text, its settings, how many replies were given."""
+    """What a conversation is: its text, its settings, how many replies were given; and what was
+    said by whom, where the model tells them apart."""
 
     text: str
     options: ChatOptions
     replies: int = 0
+    messages: tuple[Message, ...] = ()
+
+    def said(self, role: str, words: str) -> "State":
+        """With one more message."""
+        return self._replace(messages=(*self.messages, {"role": role, "content": words}))
 
 
 def run(args: list[str]) -> int:
@@ -50,17 +60,28 @@ def run(args: list[str]) -> int:
     from ownlm.inference.language_model import load
 
     lm = load(options.model, options.device or None, options.dtype or None)
-    print(f"{lm.folder}: the model continues what you type. /help lists commands, /quit ends.")
+    assistant = lm.tokenizer.chat is not None
+    if options.system and not assistant:
+        lm.tokenizer.need_chat()
+    does = "answers" if assistant else "continues what you type"
+    print(f"{lm.folder}: the model {does}. /help lists commands, /quit ends.")
 
     def reply(state: State) -> str:
         names = SamplingConfig.model_fields
         sampling = SamplingConfig(**{name: getattr(state.options, name) for name in names})
         sampling = sampling.with_values({"seed": sampling.seed + state.replies})
-        pieces = lm.stream(state.text, state.options.max_tokens, sampling, state.options.stop)
+        prompt = state.messages if assistant else state.text
+        pieces = lm.stream(prompt, state.options.max_tokens, sampling, state.options.stop)
         return show([], pieces)
 
-    converse(State("", options), reply)
+    converse(begun(options), reply)
     return 0
+
+
+def begun(options: ChatOptions) -> State:
+    """A conversation in which nothing was said but the system's message."""
+    state = State("", options)
+    return state.said("system", options.system) if options.system else state
 
 
 def converse(state: State, reply: Callable[[State], str]) -> State:
@@ -73,9 +94,14 @@ def converse(state: State, reply: Callable[[State], str]) -> State:
             state = after
             continue
         text = f"{state.text}\n{line}" if state.text else line
-        state = state._replace(text=text)
-        text += reply(state)
-        state = State(text, state.options, state.replies + 1)
+        asked = state._replace(text=text).said("user", line)
+        try:
+            answer = reply(asked)
+        except DataError as error:  # what the chat template refuses: not said, then
+            print(error)
+            continue
+        after = asked.said(ASSISTANT, answer)
+        state = after._replace(text=text + answer, replies=state.replies + 1)
     return state
 
 
@@ -85,7 +111,7 @@ def command(line: str, state: State) -> State | None:
     if name in ("quit", "exit", "q"):
         return None
     if name == "reset":
-        return state._replace(text="")
+        return begun(state.options)._replace(replies=state.replies)
     if name == "settings":
         kept = state.options.model_dump(include={*SamplingConfig.model_fields, "max_tokens"})
         print("  ".join(f"{key.replace('_', '-')} {value}" for key, value in kept.items()))

@@ -1,4 +1,5 @@
-"""`ownlm data show`: the exact tokens a run would learn from, or labelled data as recognised."""
+"""`ownlm data show`: the exact tokens a run would learn from, or labelled data as recognised;
+of conversations with `--model` what that model would learn."""
 
 import json
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ownlm.cli import conversations
 from ownlm.cli.options import parse, value_of
 from ownlm.cli.pretrain import starting_values
 from ownlm.config import nearest
@@ -26,6 +28,7 @@ PROG = "ownlm data show"
 SHOWN = "llama-mini"
 """The recipe whose values help shows."""
 USAGE = """usage: ownlm data show RECIPE --data PATH [--example K] [--long] [options]
+       ownlm data show CONVERSATIONS.jsonl --model MODEL [--example K] [--own-template]
 
 Prints example K of the first update as the model gets it: control tokens, what is hidden, what is
 learned, where documents begin. The options are those of `ownlm pretrain`.
@@ -89,6 +92,8 @@ def run(args: list[str]) -> int:
         )
     if value_of(args, "--task") is not None:
         return show_task(args[1:])
+    if len(args) > 1 and Path(args[1]).is_file():
+        return conversations.show(args[1:])
     options = read_options(args[1:])
     from ownlm.recipes.look import example
 

@@ -19,6 +19,7 @@ from ownlm.models.model import PREFIX_LM, SingleStack
 from ownlm.runtime import pick_device
 from ownlm.tokenization.from_gguf import from_gguf
 from ownlm.tokenization.load import load_tokenizer
+from ownlm.tokenization.messages import Messages, Tools
 from ownlm.tokenization.tokenizer import Tokenizer
 
 _STEP = re.compile(r"step-(\d+)$")
@@ -41,6 +42,7 @@ class LM:
             )
         self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
         self.stop_ids = {tokenizer.eos_id, *_eos_ids(model.config)}
+        """Ids that end a text, and so its continuation; answers end at `turn_ids` too."""
         self.writer = self.model.writer
         """The model as one that predicts the next token; None for encoders and classifiers,
         which continue no text."""
@@ -50,9 +52,16 @@ class LM:
         place = f", {self.folder}" if self.folder else ""
         return f"LM({self.model.family.name}, {count:,} parameters, {self.tokenizer!r}{place})"
 
+    @property
+    def turn_ids(self) -> set[int]:
+        """Ids that end an answer: those that end a text, and what the chat template ends turns
+        with."""
+        chat = self.tokenizer.chat
+        return self.stop_ids | (set() if chat is None else {*chat.stop_ids})
+
     def generate(
         self,
-        prompt: str,
+        prompt: str | Messages,
         max_tokens: int = 200,
         temperature: float = 0.0,
         top_k: int = 0,
@@ -61,8 +70,10 @@ class LM:
         stop: Sequence[str] = (),
         min_p: float = 0.0,
         code: str = "",
+        tools: Tools = (),
     ) -> str:
-        """The text that follows `prompt` (without it), under a control `code` where one is given.
+        """The text that follows `prompt` (without it), under a control `code` where one is given;
+        after messages, the assistant's answer, which may use `tools`.
 
         Ends after `max_tokens`, at the end-of-text token, or before a string of `stop`.
         Temperature 0 always takes the likeliest token. When the context is full, the window
@@ -70,15 +81,16 @@ class LM:
         """
         values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
         sampling = SamplingConfig.parse({**values, "seed": seed}, "generate")
-        return "".join(self.stream(prompt, max_tokens, sampling, stop, code))
+        return "".join(self.stream(prompt, max_tokens, sampling, stop, code, tools))
 
     def stream(
         self,
-        prompt: str,
+        prompt: str | Messages,
         max_tokens: int = 200,
         sampling: SamplingConfig | None = None,
         stop: Sequence[str] = (),
         code: str = "",
+        tools: Tools = (),
     ) -> Iterator[str]:
         """The same piece by piece, as soon as it is decided; never half a character."""
         self.require_writer()
@@ -87,7 +99,9 @@ class LM:
         if isinstance(stop, str):
             stop = (stop,)
         sampler = Sampler(sampling or SamplingConfig())
-        return until_stop(self._pieces(self.prompt_ids(prompt, code), sampler, max_tokens), stop)
+        ids = self.prompt_ids(prompt, code, tools)
+        ends = self.stop_ids if isinstance(prompt, str) else self.turn_ids
+        return until_stop(self._pieces(ids, sampler, max_tokens, ends), stop)
 
     def require_writer(self) -> Any:
         """The model as one that predicts the next token; ConfigError when it is none."""
@@ -101,9 +115,12 @@ class LM:
             )
         return self.writer
 
-    def prompt_ids(self, prompt: str, code: str = "") -> list[int]:
+    def prompt_ids(self, prompt: str | Messages, code: str = "", tools: Tools = ()) -> list[int]:
         """What the model reads first: the tokens that begin a text, as the tokenizer says, a
-        control code, and the text. An empty prompt is the end of the text before."""
+        control code, and the text. An empty prompt is the end of the text before. Messages are
+        written by the tokenizer's chat template, up to where the assistant answers."""
+        if not isinstance(prompt, str):
+            return self.tokenizer.need_chat().prompt(prompt, tools)
         begin = self.tokenizer.start + ([self.tokenizer.code(code)] if code else [])
         return begin + self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]
 
@@ -112,14 +129,18 @@ class LM:
 
         `max_shard_bytes` cuts weights that take more into several files.
         """
-        t, ends = self.tokenizer, _eos_ids(self.model.config)
+        t, ends, turns = self.tokenizer, _eos_ids(self.model.config), self.turn_ids
         set_tokens(self.model, bos=t.bos_id, eos=t.eos_id, pad=t.pad_id)
         if t.eos_id in ends and len(ends) > 1:  # LLaMA 3 ends texts and turns
             self.model.config["eos_token_id"] = ends
+        if turns - self.stop_ids:  # for other programs, which know no chat template's ends
+            self.model.config["eos_token_id"] = [t.eos_id, *sorted(turns - {t.eos_id})]
         save_model(self.model, folder, max_shard_bytes)
         self.tokenizer.save(Path(folder))
 
-    def _pieces(self, ids: list[int], sampler: Sampler, max_tokens: int) -> Iterator[str]:
+    def _pieces(
+        self, ids: list[int], sampler: Sampler, max_tokens: int, ends: set[int]
+    ) -> Iterator[str]:
         decoder = self.tokenizer.stream()
         for token in ids:
             decoder.push(token)  # the first new piece then keeps its leading space
@@ -129,7 +150,7 @@ class LM:
 
         both_ways = self.model.config.get(PREFIX_LM) is True
         for token in decode(self.require_writer(), ids, choose, max_tokens, both_ways=both_ways):
-            if token in self.stop_ids:
+            if token in ends:
                 break
             if piece := decoder.push(token):
                 yield piece
@@ -158,6 +179,14 @@ def load(
     tokenizer = _tokenizer(folder)
     model, _ = load_model(folder, place, kind, nonfinite)
     return LM(model, tokenizer, folder)
+
+
+def load_tokenizer_of(path: str | Path) -> Tokenizer:
+    """The tokenizer alone of what `load` takes, and of a folder that holds a tokenizer only."""
+    path = Path(path)
+    if path.is_dir() and not any((path / place).is_dir() for place in ("model", "checkpoints")):
+        return load_tokenizer(path)
+    return _tokenizer(find_model(path))
 
 
 def _tokenizer(path: Path) -> Tokenizer:

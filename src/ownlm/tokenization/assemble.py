@@ -12,8 +12,9 @@ from typing import Any
 from ownlm.errors import DataError
 from ownlm.tokenization.around import template
 from ownlm.tokenization.check import check
+from ownlm.tokenization.controls import refusals
 from ownlm.tokenization.settings import ROLES, Added, Settings
-from ownlm.tokenization.tokenizer import PASSING, Tokenizer, refusals
+from ownlm.tokenization.tokenizer import PASSING, Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 from tokenizers import Regex, normalizers
 
 from ownlm.errors import DataError
-from ownlm.tokenization.tokenizer import refusals
+from ownlm.tokenization.controls import refusals
 
 _APART = "\ufdd0"
 """A code point that is no character: text never holds it."""

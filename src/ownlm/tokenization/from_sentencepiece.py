@@ -14,6 +14,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from ownlm.errors import DataError
 from ownlm.tokenization.assemble import Parts, assemble, model_of
 from ownlm.tokenization.charsmap import charsmap_normalizers
+from ownlm.tokenization.controls import is_control
 from ownlm.tokenization.joins import joins
 from ownlm.tokenization.settings import Settings
 from ownlm.tokenization.spm import (
@@ -25,7 +26,7 @@ from ownlm.tokenization.spm import (
     USER_DEFINED,
     SpmModel,
 )
-from ownlm.tokenization.tokenizer import Tokenizer, is_control
+from ownlm.tokenization.tokenizer import Tokenizer
 
 EXTRA_IDS = 100
 """Sentinels that T5 has after its pieces, the last one first."""

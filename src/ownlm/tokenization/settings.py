@@ -106,6 +106,7 @@ def read_settings(folder: Path) -> Settings:
     """The settings of a folder; DataError names the file and key that cannot be."""
     files = (SETTINGS_FILE, "special_tokens_map.json", "added_tokens.json", "config.json")
     own, roles, added, model = (_mapping(folder / name) for name in files)
+    own |= _templates(folder)
     named, model_type = own.get("tokenizer_class"), model.get("model_type")
     where = str(folder / SETTINGS_FILE)
     ids = {"decoder": own.get("added_tokens_decoder") or {}, "added": added}
@@ -122,6 +123,18 @@ def read_settings(folder: Path) -> Settings:
     )
     return Settings(
         settings.values, _added(both, settings), settings.kind, settings.model_type, where
+    )
+
+
+def _templates(folder: Path) -> dict[str, Any]:
+    """Chat templates in files of their own, which go before what tokenizer_config.json says."""
+    found = {}
+    if (file := folder / "chat_template.jinja").is_file():
+        found["default"] = read_text(file)
+    for file in sorted((folder / "additional_chat_templates").glob("*.jinja")):
+        found[file.stem] = read_text(file)
+    return (
+        {"chat_template": found["default"] if [*found] == ["default"] else found} if found else {}
     )
 
 

@@ -6,34 +6,27 @@ still come out of the model's own vocabulary (T5's Unigram reads "</s>" as its e
 when told not to look for special tokens), so the copy that encodes has such entries renamed.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
-import re
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
 from ownlm import files
-from ownlm.errors import DataError
+from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization.around import starting_ids
 from ownlm.tokenization.codes import code_id, codes_among
+from ownlm.tokenization.controls import Parts, PartsEncoder, is_control, plain_encoder, refusals
 from ownlm.tokenization.pieces import Pieces, StreamDecoder
 from ownlm.tokenization.words import WORD_LIMIT, is_bounded
 
+if TYPE_CHECKING:
+    from ownlm.tokenization.chat import Applied, ChatTemplate
+
 FILE, SETTINGS_FILE = "tokenizer.json", "tokenizer_config.json"
-MARKER = re.compile(r"[<\[].*[A-Za-z].*[>\]]", re.DOTALL)
-"""A name that is a marker although its entry does not say "special" (Qwen's <tool_call>). No
-word that the pre-tokenisers of words.py produce has this form, so no token can be learned
-that equals one."""
-_HTML = re.compile(
-    r"</?(table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|sub|sup|code)>"
-)
-"""Markers that are text: Gemma has a token for each of these."""
 PASSING = "ownlm_passing_ids"
 """Key of tokenizer_config.json: how many ids at the end merges pass through, but no text ends in.
 They count as the unknown token (CTRL)."""
@@ -66,7 +59,7 @@ class Tokenizer:
         added = [entry for entry in spec.get("added_tokens") or [] if is_control(entry)]
         self.special: dict[str, int] = {entry["content"]: entry["id"] for entry in added}
         hidden = frozenset(entry["id"] for entry in added if entry["special"])
-        self._inner = _encoder(text, spec, self.special)
+        self._inner = plain_encoder(text, spec, self.special)
         self._bounded = len(added) == len(spec.get("added_tokens") or []) and is_bounded(
             spec.get("normalizer"), spec.get("pre_tokenizer")
         )
@@ -139,6 +132,41 @@ class Tokenizer:
         """The id of a control code; ConfigError lists those that there are."""
         return code_id(self.codes, name)
 
+    @property
+    def definition(self) -> str:
+        """The text of its tokenizer.json."""
+        return self._text
+
+    def encode_parts(self, batch: Sequence[Parts]) -> list[list[int]]:
+        """The ids of each text with control tokens in it, as if the library had found them there:
+        ("Hi", end_id, "\\n"). The text between them yields none."""
+        return [self._known(ids) for ids in self._parts(batch)]
+
+    @functools.cached_property
+    def chat(self) -> "ChatTemplate | None":
+        """How conversations are written, where tokenizer_config.json says so."""
+        from ownlm.tokenization.chat import ChatTemplate, chosen
+
+        found = chosen(self.settings)
+        return None if found is None else ChatTemplate(found, self)
+
+    def apply_chat(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> "Applied":
+        """The ids of a conversation, and which of them a model learns; ConfigError without a
+        chat template, DataError for a conversation that the template does not take."""
+        return self.need_chat().apply(messages, tools)
+
+    def need_chat(self) -> "ChatTemplate":
+        """The chat template; ConfigError where there is none."""
+        if self.chat is None:
+            raise ConfigError(
+                "the tokenizer has no chat template",
+                where=SETTINGS_FILE,
+                next_command="a model that was trained to chat has one; finetuning gives it one",
+            )
+        return self.chat
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers` reads them."""
         files.write_text(folder / FILE, self._text)
@@ -147,11 +175,19 @@ class Tokenizer:
     def _run(self, texts: Sequence[str]) -> list[list[int]]:
         with refusals(texts):
             encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._known(encoding.ids) for encoding in encodings]
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """Ids that merges only pass through as the unknown one."""
         if not self._passing:
-            return [encoding.ids for encoding in encodings]
+            return ids
         unknown, size = self.unk_id, self.vocab_size
         assert unknown is not None, "checked when it was made"
-        return [[id if id < size else unknown for id in encoding.ids] for encoding in encodings]
+        return [id if id < size else unknown for id in ids]
+
+    @functools.cached_property
+    def _parts(self) -> PartsEncoder:
+        return PartsEncoder(self._spec, self.special)
 
     def _encode_windows(self, text: str) -> list[int]:
         """A long text piece by piece. The last words of a window saw its end instead of what
@@ -194,13 +230,6 @@ def _passing_ids(settings: Mapping[str, Any], tokens: int) -> int:
     return count
 
 
-def is_control(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of `added_tokens` steers a model, rather than being a piece of text."""
-    name = entry["content"]
-    marked = MARKER.fullmatch(name) and not _HTML.fullmatch(name)
-    return bool(entry["special"] or marked)
-
-
 def token_names(spec: Mapping[str, Any]) -> list[str]:
     """Tokens by id, of the model and added ones, from the values of a sound tokenizer.json."""
     vocab = spec["model"]["vocab"]
@@ -213,48 +242,6 @@ def token_names(spec: Mapping[str, Any]) -> list[str]:
     return [by_id[id] for id in range(len(by_id))]
 
 
-def _encoder(
-    text: str, spec: dict[str, Any], controls: Mapping[str, int]
-) -> "tokenizers.Tokenizer":
-    """The library's tokenizer, unable to produce a control id from text."""
-    added = spec.get("added_tokens") or []
-    learned = {entry if isinstance(entry, str) else entry[0] for entry in spec["model"]["vocab"]}
-    unmarked = any(is_control(entry) and not entry["special"] for entry in added)
-    if unmarked or learned & controls.keys():
-        text = json.dumps(_without_controls(spec, controls), ensure_ascii=False)
-    with refusals():
-        inner = tokenizers.Tokenizer.from_str(text)
-    inner.encode_special_tokens = True
-    inner.no_padding()
-    inner.no_truncation()
-    return inner
-
-
-def _without_controls(spec: dict[str, Any], controls: Mapping[str, int]) -> dict[str, Any]:
-    """The same tokenizer, its control tokens under names that no text can guess."""
-    secret = secrets.token_hex(16)
-    names = {name: f"{secret}{id}" for name, id in controls.items()}
-    model, added = dict(spec["model"]), spec.get("added_tokens") or []
-    vocab = model["vocab"]
-    if isinstance(vocab, dict):
-        model["vocab"] = {names.get(token, token): id for token, id in vocab.items()}
-    else:
-        model["vocab"] = [[names.get(token, token), score] for token, score in vocab]
-    if isinstance(model.get("unk_token"), str):
-        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
-    if "merges" in model:
-        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-        model["merges"] = [p for p in pairs if not names.keys() & {*p, "".join(p)}]
-    marked = [
-        {**entry, "content": names[entry["content"]], "special": True}
-        if entry["content"] in names
-        else entry
-        for entry in added
-    ]
-    # What is put around a text names control tokens too; encoding here adds nothing.
-    return {**spec, "model": model, "added_tokens": marked, "post_processor": None}
-
-
 def _settled(window: "tokenizers.Encoding", limit: int) -> tuple[int, int]:
     """How many (tokens, characters) of a window come before the word at character `limit`."""
     token = window.char_to_token(limit)
@@ -263,27 +250,3 @@ def _settled(window: "tokenizers.Encoding", limit: int) -> tuple[int, int]:
     tokens, characters = window.word_to_tokens(word), window.word_to_chars(word)
     assert tokens is not None and characters is not None
     return tokens[0], characters[0]
-
-
-@contextlib.contextmanager
-def refusals(texts: Sequence[str] = ()) -> Iterator[None]:
-    """Turn what the library raises over `texts` into a DataError: plain Exceptions, and panics,
-    which are BaseExceptions so that nobody catches them by chance."""
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise _half_character(texts) or DataError(f"the tokenizer fails: {error}") from None
-
-
-def _half_character(texts: Sequence[str]) -> DataError | None:
-    for number, text in enumerate(texts):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as fault:
-            return DataError(
-                f"half of a surrogate pair (U+{ord(text[fault.start]):04X}) is no Unicode text",
-                where=f"text {number}, character {fault.start}",
-            )
-    return None

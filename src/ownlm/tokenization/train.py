@@ -17,9 +17,10 @@ from tokenizers import decoders, models, normalizers, processors, trainers
 from ownlm.errors import ConfigError, DataError
 from ownlm.tokenization import words
 from ownlm.tokenization.config import MIB, TokenizerConfig
+from ownlm.tokenization.controls import MARKER, refusals
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.sample import Progress, quiet, sample
-from ownlm.tokenization.tokenizer import MARKER, Tokenizer, refusals
+from ownlm.tokenization.tokenizer import Tokenizer
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
