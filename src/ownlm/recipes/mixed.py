@@ -72,7 +72,7 @@ def _require_fit(config: RunConfig) -> None:
 
 def _settled(task: TaskConfig, number: int, architecture: Architecture, family: str) -> TaskConfig:
     where = f"mixture.tasks[{number}]"
-    wanted = task.objective
+    wanted = task.objective.model_copy(update={"smoothing": 0.0})
     if wanted.pairs == "auto":
         wanted = wanted.model_copy(update={"pairs": "none"})
     try:
