@@ -89,3 +89,23 @@ def test_few_rows_and_other_formats_go_to_torch() -> None:
     assert not linear.usable(torch.randn(100, 64), weight)
     x = torch.randn(2, 3, 64)
     assert torch.equal(linear.linear(x, weight), F.linear(x, weight))
+
+
+@needs_amx
+def test_what_does_not_fit_is_left_to_torch_which_refuses_it() -> None:
+    x, weight = draw(64, 64), draw(64, 128)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        linear.linear(x, weight)
+    with pytest.raises(RuntimeError):
+        linear.linear(draw(64, 128), weight, torch.ones(64))
+
+
+@needs_amx
+def test_the_gradient_of_very_many_tokens_is_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, grad = draw(300, 64), draw(80, 64).requires_grad_(), draw(300, 80)
+    exact = grad.float().T @ x.float()
+    for many in (1 << 15, 128):
+        monkeypatch.setattr(linear, "MANY", many)
+        weight.grad = None
+        linear.linear(x, weight).backward(grad)
+        assert weight.grad is not None and relative(weight.grad, exact) < 0.005

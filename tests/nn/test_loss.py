@@ -139,3 +139,14 @@ def test_without_gradients_none_are_made(monkeypatch: pytest.MonkeyPatch) -> Non
     with torch.no_grad():
         total, _ = chunked(given[0], given[1], None, given[2], -100, 0.0)
     assert torch.allclose(total, plain(given[0], given[1], None, given[2], -100, 0.0)[0])
+
+
+@pytest.mark.skipif(not loss.available(), reason="no AMX or no compiler here")
+@pytest.mark.parametrize("target", [30_000, -1])
+def test_a_target_that_is_no_id_is_refused_by_the_native_path_too(target: int) -> None:
+    hidden = torch.randn(64, 64).bfloat16().requires_grad_()
+    weight = torch.randn(30_000, 64).bfloat16()
+    targets = torch.randint(30_000, (64,))
+    targets[5] = target
+    with pytest.raises(IndexError, match="out of bounds"):
+        loss.cross_entropy(hidden, weight, None, targets)

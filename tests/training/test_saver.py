@@ -144,3 +144,15 @@ def test_beside_only_where_it_is_slow_and_there_is_room(
         made.save(live(), tmp_path / "step-00000001", state(1), then=lambda: None)
     assert bool(started) is beside
     assert (tmp_path / "step-00000001").is_dir()
+
+
+def test_without_memory_for_the_copy_the_training_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Saver, live: Snapshot) -> Snapshot:
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr(Saver, "_take", full)
+    made = slow()
+    made.save(live(), tmp_path / "step-00000001", state(1), then=lambda: None)
+    assert (tmp_path / "step-00000001").is_dir()

@@ -24,6 +24,9 @@ FEWEST = 64
 """Rows of a product worth packing; a decoder's single tokens are better off with torch."""
 
 DEEP = 4096
+"""Depth of a product that the caches can still hold."""
+MANY = 1 << 15
+"""Tokens of one product for a weight's gradient: at most 512 MB are packed."""
 
 
 class _Problem(ctypes.Structure):
@@ -46,7 +49,8 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
     """`F.linear`, faster where the kernel can take it."""
-    if not usable(x, weight_OI):
+    alike = bias_O is None or bias_O.dtype == x.dtype
+    if not (alike and usable(x, weight_OI)):
         return F.linear(x, weight_OI, bias_O)
     rows_NI = x.reshape(-1, x.shape[-1])
     y_NO: Tensor = _Linear.apply(rows_NI, weight_OI, bias_O)  # type: ignore[no-untyped-call]
@@ -58,6 +62,7 @@ def usable(x: Tensor, weight_OI: Tensor) -> bool:
     return (
         x.dtype == weight_OI.dtype == torch.bfloat16
         and x.device.type == "cpu"
+        and x.shape[-1] == weight_OI.shape[1]
         and x.numel() >= FEWEST * x.shape[-1]
         and min(weight_OI.shape) >= FEWEST
         and available()
@@ -94,9 +99,21 @@ class _Linear(torch.autograd.Function):
         for_x, for_weight, for_bias = ctx.needs_input_grad
         return (
             product(grad_NO, weight_OI) if for_x else None,
-            product(grad_NO.T, x_NI) if for_weight else None,
+            _weight_gradient(grad_NO, x_NI) if for_weight else None,
             grad_NO.sum(dim=0) if for_bias else None,
         )
+
+
+def _weight_gradient(grad_NO: Tensor, x_NI: Tensor) -> Tensor:
+    """dy^T x. Very many tokens are added up in parts: what is packed at once takes memory."""
+    if len(x_NI) <= MANY:
+        whole_OI: Tensor = product(grad_NO.T, x_NI)
+        return whole_OI
+    sums_OI = x_NI.new_zeros(grad_NO.shape[1], x_NI.shape[1], dtype=torch.float32)
+    for begin in range(0, len(x_NI), MANY):
+        part = slice(begin, begin + MANY)
+        sums_OI += product(grad_NO[part].T, x_NI[part])
+    return sums_OI.to(x_NI.dtype)
 
 
 @torch.library.custom_op("ownlm::product", mutates_args=())

@@ -153,6 +153,10 @@ class _Native(_Chunked):
         smoothing: float,
         learn: bool,
     ) -> Tensor:
+        if len(targets_N) and not 0 <= int(targets_N.min()) <= int(targets_N.max()) < len(
+            weight_VD
+        ):
+            raise IndexError(f"a target is out of bounds of {len(weight_VD):,} ids")
         rows = max(ROWS["cpu"], NATIVE_CHUNK // len(weight_VD))
         sums = ctx.sums = _NativeGradients(hidden_ND, weight_VD, bias_V, rows)
         total = torch.zeros(())

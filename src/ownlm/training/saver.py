@@ -70,7 +70,12 @@ class Saver:
         if self.seconds < SLOW or not self._has_room(live):
             self._publish(live, folder, state, then)
             return
-        taken = self._take(live)
+        try:
+            taken = self._take(live)
+        except (RuntimeError, MemoryError):  # what looked free was not: no reason to stop
+            self._copy = None
+            self._publish(live, folder, state, then)
+            return
         self._thread = Thread(target=self._beside, args=(taken, folder, state, then))
         self._thread.start()
 
@@ -112,6 +117,7 @@ class Saver:
             return self._copy
         pairs = [(self._copy.tensors[name], tensor) for name, tensor in live.tensors.items()]
         pairs += zip(self._copy.model.parameters(), live.model.parameters(), strict=True)
+        pairs += zip(self._copy.model.buffers(), live.model.buffers(), strict=True)
         for mine, theirs in pairs:
             mine.data.copy_(theirs.data)
         return self._copy
