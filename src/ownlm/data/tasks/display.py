@@ -31,20 +31,20 @@ def show(data: TaskData, console: Console) -> None:
     before = ""
     for heading, line in recognised(data) if data.records else ():
         style = "yellow" if heading in ("leaks", "noted") else ""
-        console.print(
-            Text(f"{heading if heading != before else '':<9}", "bold").append(line, style)
-        )
+        told = Text(f"{heading if heading != before else '':<9}", "bold").append(line, style)
+        console.print(told, soft_wrap=True)
         before = heading
     found = counts(data)
     if found:
         console.print(_table(data))
     for record in examples(data) if data.records else ():
-        console.print(Text(f"\n{record.origin.where}", "dim"))
+        console.print(Text(f"\n{record.origin.where}", "dim"), soft_wrap=True)
         console.print(painted(record))
     if data.faults:
         console.print(Text(f"\n{counted(len(data.faults), 'fault')}", "bold red"))
         for fault in data.faults[:SHOWN]:
-            console.print(Text(f"  {fault.where}: ", "red").append(fault.reason))
+            line = Text(f"  {fault.where}: ", "red").append(fault.reason)
+            console.print(line, soft_wrap=True)  # a place that is broken cannot be copied
 
 
 def painted(record: Record) -> Text:
