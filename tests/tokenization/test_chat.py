@@ -200,6 +200,15 @@ def test_a_template_without_an_end_of_turn_is_refused() -> None:
     assert "with_template" in caught.value.next_command
 
 
+def test_a_template_that_only_begins_turns_has_no_end() -> None:
+    """It ignores calls of tools; the token that begins their turn does not end anything."""
+    source = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% endfor %}"
+    chat = ChatTemplate((source, source), styled("chatml"))
+    assert chat.stop_ids == frozenset()
+    with pytest.raises(DataError, match="would not learn to stop"):
+        chat.apply(CHAT)
+
+
 def test_what_the_tokenizer_joins_is_cut_as_generation_meets_it() -> None:
     """Two line ends are one token together; the prompt ends in one, the answer begins with one."""
     config = TokenizerConfig(vocab_size=300, controls=STYLES["generation"].controls)

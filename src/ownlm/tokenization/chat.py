@@ -158,7 +158,9 @@ class ChatTemplate:
             except DataError:
                 continue  # a template that knows no tools, or asks for a system's message
             said = [n for n, part in enumerate(parts) if isinstance(part, str) and _SAID in part]
-            controls = [part for part in parts[max(said, default=0) :] if isinstance(part, int)]
+            if not said:
+                continue  # it leaves out what was said: of such an answer nothing ends
+            controls = [part for part in parts[said[-1] :] if isinstance(part, int)]
             return [id for id in controls if id not in self._writer.markers] or controls
         return []
 
