@@ -1,9 +1,9 @@
 """Recipes by family and size: `bert-tiny`, `llama-small`, `t5-base`, ...
 
 Shapes are those of the BERT miniatures (Turc et al. 2019, arXiv:1908.08962). All learn with Muon,
-which was better than AdamW in each family compared, at fewer rates than AdamW had. Rates of `tiny` are measured where
-benchmarks/RESULTS.md shows it, and otherwise taken from a family with its norms in the same place:
-6e-3 before the sublayers, 3e-3 after them. Larger sizes follow a rule.
+which was better than AdamW in each family compared, though not at as many rates. Rates of `tiny`
+are measured where benchmarks/RESULTS.md shows it, and otherwise taken from a family with its norms
+in the same place: 6e-3 before the sublayers, 3e-3 after them. Larger sizes follow a rule.
 """
 
 from collections.abc import Callable, Mapping

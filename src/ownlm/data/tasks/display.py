@@ -43,8 +43,8 @@ def show(data: TaskData, console: Console) -> None:
     if data.faults:
         console.print(Text(f"\n{counted(len(data.faults), 'fault')}", "bold red"))
         for fault in data.faults[:SHOWN]:
-            line = Text(f"  {fault.where}: ", "red").append(fault.reason)
-            console.print(line, soft_wrap=True)  # a place that is broken cannot be copied
+            told = Text(f"  {fault.where}: ", "red").append(fault.reason)
+            console.print(told, soft_wrap=True)  # a place that is broken cannot be copied
 
 
 def painted(record: Record) -> Text:
