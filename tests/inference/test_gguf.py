@@ -18,7 +18,7 @@ from ownlm.models.load import build_model
 
 gguf = pytest.importorskip("gguf")
 
-TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}"
+TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% endfor %}"
 
 
 def alphabet() -> list[str]:

@@ -25,6 +25,7 @@ import torch  # noqa: E402
 from ownlm.models.load import save_model  # noqa: E402
 from ownlm.training import checkpoint  # noqa: E402
 from ownlm.training.digest import run_digest  # noqa: E402
+from ownlm.training.signals import REQUESTS  # noqa: E402
 
 
 def child(folder: Path, parts: dict[str, Any] | None = None) -> int:
@@ -35,6 +36,8 @@ def child(folder: Path, parts: dict[str, Any] | None = None) -> int:
     code = 99
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        for which in REQUESTS:  # those that come when the run is over must not hide how it ended
+            signal.signal(which, signal.SIG_IGN)
         code = tiny.train(folder, parts=parts, model__layers=1).exit_code
     finally:
         os._exit(code)
@@ -130,13 +133,12 @@ def send(root: Path) -> None:
         wait_for_rows(folder)
         time.sleep(chance.uniform(0, 0.3))
         os.kill(pid, which)
-        twice = number % 4 > 1
-        if twice:
+        if number % 4 > 1:
             time.sleep(chance.uniform(0, 0.02))
             os.kill(pid, which)
         code = ended(pid)
         step = max(row["step"] for row in tiny.rows(folder))
-        report(folder, step=step, signal=int(which), twice=twice, code=code)
+        report(folder, step=step, signal=int(which), code=code)
 
 
 def wait_for_rows(folder: Path) -> None:

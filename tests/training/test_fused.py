@@ -10,7 +10,7 @@ from tiny import TinyLoader, tiny_model
 from ownlm.objectives.causal import Causal
 from ownlm.training import fused
 from ownlm.training.config import OptimizerConfig
-from ownlm.training.optimizer import AdamW, make_optimizer
+from ownlm.training.optimizer import AdamW, Moment, make_optimizer
 from ownlm.training.precision import Weights
 from ownlm.training.step import Stepper, read
 
@@ -56,11 +56,11 @@ def test_updates_are_those_of_torch(dtype: torch.dtype, kind: str) -> None:
     live = {name: p.bfloat16() for name, p in ours.items()}
     one, two = (make_optimizer(named(p), config) for p in (ours, theirs))
     for step in range(4):
-        divisor, skip = torch.tensor(5.0), torch.tensor(float(step == 2))
+        now = Moment(step, 1e-2, torch.tensor(5.0), torch.tensor(float(step == 2)))
         given = named(tensors(step + 1, dtype))
-        done = one.update(dict(given), step, 1e-2, divisor, skip, named(live))
+        done = one.update(dict(given), now, named(live))
         plain = {n: g.float() for n, g in named(tensors(step + 1, dtype)).items()}
-        assert two.update(plain, step, 1e-2, divisor, skip) == ()
+        assert two.update(plain, now) == ()
         assert set(done) == {n for n in given if kind == "adamw" or ".blocks." not in n}
     for name, parameter in named(theirs).items():
         torch.testing.assert_close(named(ours)[name], parameter, rtol=1e-6, atol=1e-6)
@@ -80,8 +80,9 @@ def test_another_step_would_be_noticed() -> None:
     """The control."""
     ours, theirs = tensors(0), tensors(0)
     live = {name: p.bfloat16() for name, p in ours.items()}
-    AdamW(ours, CONFIG).update(tensors(1), 1, 1e-2, torch.tensor(5.0), torch.tensor(0.0), live)
-    AdamW(theirs, CONFIG).update(tensors(1), 0, 1e-2, torch.tensor(5.0), torch.tensor(0.0))
+    now = Moment(0, 1e-2, torch.tensor(5.0), torch.tensor(0.0))
+    AdamW(ours, CONFIG).update(tensors(1), now._replace(step=1), live)
+    AdamW(theirs, CONFIG).update(tensors(1), now)
     assert not torch.allclose(ours["large"], theirs["large"], rtol=1e-3, atol=1e-3)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ownlm.errors import ConfigError
 from ownlm.training.config import OptimizerConfig
-from ownlm.training.optimizer import AdamW, assign, make_optimizer
+from ownlm.training.optimizer import AdamW, Moment, assign, make_optimizer
 
 CONFIG = OptimizerConfig(lr=1e-2, betas=(0.8, 0.95), weight_decay=0.3)
 NO, YES = torch.tensor(0.0), torch.tensor(1.0)
@@ -44,7 +44,7 @@ def test_the_update_is_that_of_the_paper() -> None:
     optimizer, (b1, b2) = AdamW(ours, CONFIG), CONFIG.betas
     for step in range(5):
         lr = 1e-2 * (step + 1)
-        optimizer.update(gradients(step), step, lr, torch.tensor(5.0), NO)
+        optimizer.update(gradients(step), Moment(step, lr, torch.tensor(5.0), NO))
         for name, gradient in gradients(step).items():
             g = gradient.double() / 5
             first[name] = b1 * first[name] + (1 - b1) * g
@@ -60,13 +60,13 @@ def test_the_update_is_that_of_the_paper() -> None:
 def test_skip_changes_nothing() -> None:
     ours = parameters()
     optimizer = AdamW(ours, CONFIG)
-    optimizer.update(gradients(0), 0, 1e-2, torch.tensor(1.0), NO)
+    optimizer.update(gradients(0), Moment(0, 1e-2, torch.tensor(1.0), NO))
     before = {n: t.clone() for n, t in (ours | optimizer.state()).items()}
     bad = {n: torch.full_like(g, torch.nan) for n, g in gradients(1).items()}
-    optimizer.update(bad, 1, 1e-2, torch.tensor(torch.nan), YES)
+    optimizer.update(bad, Moment(1, 1e-2, torch.tensor(torch.nan), YES))
     for name, tensor in (ours | optimizer.state()).items():
         assert torch.equal(tensor, before[name]), name
-    optimizer.update(gradients(1), 1, 1e-2, torch.tensor(1.0), NO)
+    optimizer.update(gradients(1), Moment(1, 1e-2, torch.tensor(1.0), NO))
     assert not torch.equal(ours["norm"], before["norm"])  # the control: without skip it moves
 
 
@@ -86,7 +86,7 @@ def moves(kind: str, steps: int = 3, divisor: float = 5.0) -> dict[str, torch.Te
     for step in range(steps):
         generator = torch.Generator().manual_seed(step + 1)
         made = {n: divisor * torch.randn(p.shape, generator=generator) for n, p in ours.items()}
-        optimizer.update(made, step, 1e-2, torch.tensor(divisor), NO)
+        optimizer.update(made, Moment(step, 1e-2, torch.tensor(divisor), NO))
     return ours
 
 
@@ -134,16 +134,18 @@ def test_skip_and_the_way_through_a_checkpoint(kind: str) -> None:
 
     one, first = blocks(), None
     first = make_optimizer(one, config)
-    first.update(made(0), 0, 1e-2, torch.tensor(1.0), NO)
+    first.update(made(0), Moment(0, 1e-2, torch.tensor(1.0), NO))
     saved = {n: t.clone() for n, t in (one | first.state()).items()}
-    first.update({n: g * torch.nan for n, g in made(1).items()}, 1, 1e-2, torch.tensor(1.0), YES)
+    first.update(
+        {n: g * torch.nan for n, g in made(1).items()}, Moment(1, 1e-2, torch.tensor(1.0), YES)
+    )
     assert all(torch.equal(saved[n], t) for n, t in (one | first.state()).items())
     other = {n: saved[n].clone() for n in one}
     second = make_optimizer(other, config)
     for name, tensor in second.state().items():
         tensor.copy_(saved[name])
     for optimizer in (first, second):
-        optimizer.update(made(1), 1, 1e-2, torch.tensor(1.0), NO)
+        optimizer.update(made(1), Moment(1, 1e-2, torch.tensor(1.0), NO))
     assert all(torch.equal(one[n], other[n]) for n in one)
 
 

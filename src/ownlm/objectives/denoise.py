@@ -10,44 +10,23 @@ Infilling and sentence permutation (BART, Lewis et al. 2020, arXiv:1910.13461, s
     target   <s> One. Two three four. Five. </s>
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
-from torch import nn
 
-from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss, Stream
-from ownlm.objectives.rows import Filler, Ids, Row, Window, batch_of, windows
+from ownlm.objectives.objective import Stream
+from ownlm.objectives.rows import Filler, Ids, Row, Window
+from ownlm.objectives.two_sided import Exchange, TwoSided, both
 from ownlm.objectives.vocabulary import Vocabulary
 
 
-class Exchange(NamedTuple):
-    """What one document becomes."""
+class Denoise(TwoSided):
+    """Source and target are made from one document."""
 
-    source: Ids
-    target: Ids
-
-
-class Denoise:
-    """Cross entropy of the targets; documents packed on both sides do not see each other."""
-
-    partners = False
-    covers = False
-    lead: Ids = np.zeros(0, np.int64)
-    """What every source begins with: the words that name a task (T5)."""
-
-    def __init__(self, vocab: Vocabulary, start: int) -> None:
-        """`start` is the id that the decoder is given first, decoder_start_token_id."""
-        self.vocab, self.start = vocab, start
-        self.pad, self.end = vocab.need("pad"), vocab.need("end")
-
-    def lengths(self, tokens: int) -> tuple[int, int]:
-        """Lengths of source and target of a document of so many tokens, at most."""
-        raise NotImplementedError
-
+    @abstractmethod
     def exchange(self, text: Ids, rng: np.random.Generator) -> Exchange:
         """Source and target of a document."""
-        raise NotImplementedError
 
     def window(self, context: int) -> int:
         """Tokens of text that a source of `context` tokens is made from."""
@@ -59,22 +38,6 @@ class Denoise:
     def begins(self, stream: Stream, length: int) -> Ids | None:
         """Anywhere."""
         return None
-
-    def collate(self, examples: Examples, rng: np.random.Generator) -> Batch:
-        """inputs and mask (B, S); decoder_inputs, decoder_mask and targets (B, T)."""
-        return batch_of([self.row(window) for window in windows(examples, rng)])
-
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Summed nats of the target tokens."""
-        return self.nats(model, batch)
-
-    def nats(self, model: nn.Module, batch: Batch, smoothing: float = 0.0) -> Loss:
-        """The same, of targets smoothed by so much."""
-        output = model(
-            batch["inputs"], batch["decoder_inputs"], batch["mask"], batch["decoder_mask"]
-        )
-        total, count = output.cross_entropy(batch["targets"], ignore=IGNORE, smoothing=smoothing)
-        return Loss(total, count, {})
 
     def row(self, window: Window) -> Row:
         """One row of each side."""
@@ -195,17 +158,6 @@ class Infilling(Denoise):
         tokens = np.append(np.where(free, text, -1), -1)
         both = np.stack([np.where(mask_before, self.mask, -1), tokens], axis=1).ravel()
         return both[both >= 0]
-
-
-def both(source: Filler, target: Filler) -> Row:
-    """The two sides of a row as an encoder-decoder gets them."""
-    return {
-        "inputs": source.row["inputs"],
-        "mask": source.row["mask"],
-        "decoder_inputs": target.row["inputs"],
-        "decoder_mask": target.row["mask"],
-        "targets": target.row["targets"],
-    }
 
 
 def divided(items: int, parts: int, rng: np.random.Generator) -> Ids:

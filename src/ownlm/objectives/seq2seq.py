@@ -18,9 +18,9 @@ import numpy as np
 from torch import nn
 
 from ownlm.errors import DataError
-from ownlm.objectives.denoise import Denoise, Exchange, both
 from ownlm.objectives.objective import Batch, Loss, Stream
 from ownlm.objectives.rows import Filler, Ids, Row, Window
+from ownlm.objectives.two_sided import Exchange, TwoSided, both
 from ownlm.objectives.vocabulary import Vocabulary
 
 CHUNK = 1 << 20
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
     """Whether the target's end was seen; a window tears the pair that it ends in."""
 
 
-class Seq2Seq(Denoise):
+class Seq2Seq(TwoSided):
     """Cross entropy of the targets, smoothed in training."""
 
     def __init__(self, vocab: Vocabulary, start: int, end: int, *, smoothing: float = 0.0) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 from ownlm.data.config import DataConfig
 from ownlm.errors import ConfigError
 from ownlm.models.family import Architecture
-from ownlm.objectives.denoise import Denoise
 from ownlm.objectives.make import FOR, REMEMBER, make_objective, settled
 from ownlm.objectives.mixture import Mixture, Task
+from ownlm.objectives.two_sided import TwoSided
 from ownlm.recipes.config import RunConfig, TaskConfig
 from ownlm.recipes.needs import controls, data_for
 from ownlm.tokenization.tokenizer import Tokenizer
@@ -120,7 +120,7 @@ def mixture_of(config: RunConfig, tokenizer: Tokenizer, start: str) -> Mixture:
                 where=f"mixture.tasks[{number}].prefix",
                 next_command="shorter words, or a larger --model.context",
             )
-        if isinstance(objective, Denoise):
+        if isinstance(objective, TwoSided):
             objective.lead = np.array(lead, np.int64)
         tasks.append(Task(task.name, objective, task.weight))
     return Mixture(tasks, temperature=mixture.temperature, limit=mixture.limit)

@@ -41,21 +41,25 @@ def is_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.dim() >= 2 and not name.endswith("bias")
 
 
+class Moment(NamedTuple):
+    """What an update needs besides gradients."""
+
+    step: int
+    """Number of the update, from 0."""
+    lr: float
+    divisor: Tensor
+    """Of the gradients, a scalar."""
+    skip: Tensor
+    """Where this scalar is 1, nothing changes."""
+
+
 class Optimizer(Protocol):
     """Moves named float32 parameters in place."""
 
     def update(
-        self,
-        gradients: Mapping[str, Tensor],
-        step: int,
-        lr: float,
-        divisor: Tensor,
-        skip: Tensor,
-        live: Mapping[str, Tensor] = NONE,
+        self, gradients: Mapping[str, Tensor], now: Moment, live: Mapping[str, Tensor] = NONE
     ) -> Collection[str]:
-        """Update number `step` (from 0) with `gradients` / `divisor`; gradients are overwritten.
-
-        Where the scalar `skip` is 1, nothing changes. `live` are bf16 copies of the parameters
+        """One update; gradients are overwritten. `live` are bf16 copies of the parameters
         that may be written on the way; returns the names of those that were.
         """
 
@@ -83,24 +87,18 @@ class AdamW:
         self.groups = assign(parameters)
 
     def update(
-        self,
-        gradients: Mapping[str, Tensor],
-        step: int,
-        lr: float,
-        divisor: Tensor,
-        skip: Tensor,
-        live: Mapping[str, Tensor] = NONE,
+        self, gradients: Mapping[str, Tensor], now: Moment, live: Mapping[str, Tensor] = NONE
     ) -> Collection[str]:
-        """One update; what `skip` says is decided on the device, without waiting for the norm.
+        """One update; what `now.skip` says is decided on the device, without waiting for the norm.
 
         Where there are `live` copies, on a CPU then, one kernel of ours writes both.
         """
         if live:
-            if not bool(skip):
-                self._fused(gradients, step, lr, float(divisor), live)
+            if not bool(now.skip):
+                self._fused(gradients, now, live)
             return self.parameters.keys()
         beta1, beta2 = self.config.betas
-        count = torch.tensor(float(step + 1), device=divisor.device)
+        count = torch.tensor(float(now.step + 1), device=now.divisor.device)
         for group, names in self.groups.items():
             torch._fused_adamw_(
                 [self.parameters[n] for n in names],
@@ -109,28 +107,24 @@ class AdamW:
                 [self.second[n] for n in names],
                 [],
                 [count] * len(names),
-                lr=lr,
+                lr=now.lr,
                 beta1=beta1,
                 beta2=beta2,
                 weight_decay=self.config.weight_decay if group.decays else 0.0,
                 eps=self.config.eps,
                 amsgrad=False,
                 maximize=False,
-                grad_scale=divisor,
-                found_inf=skip,
+                grad_scale=now.divisor,
+                found_inf=now.skip,
             )
         return ()
 
     def _fused(
-        self,
-        gradients: Mapping[str, Tensor],
-        step: int,
-        lr: float,
-        divisor: float,
-        live: Mapping[str, Tensor],
+        self, gradients: Mapping[str, Tensor], now: Moment, live: Mapping[str, Tensor]
     ) -> None:
+        divisor = float(now.divisor)
         for group, names in self.groups.items():
-            rule = fused.rule(self.config, step, lr, divisor, decays=group.decays)
+            rule = fused.rule(self.config, now.step, now.lr, divisor, decays=group.decays)
             for n in names:
                 moments = self.first[n], self.second[n]
                 fused.adamw(rule, gradients[n], self.parameters[n], *moments, live[n])
@@ -172,18 +166,12 @@ class Muon:
             self.torch.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
 
     def update(
-        self,
-        gradients: Mapping[str, Tensor],
-        step: int,
-        lr: float,
-        divisor: Tensor,
-        skip: Tensor,
-        live: Mapping[str, Tensor] = NONE,
+        self, gradients: Mapping[str, Tensor], now: Moment, live: Mapping[str, Tensor] = NONE
     ) -> Collection[str]:
         """One update; the host waits to hear whether to skip."""
-        done = self.rest.update(gradients, step, lr, divisor, skip, live)
-        if not bool(skip):
-            _step(self.torch, self.parameters, gradients, lr, divisor)
+        done = self.rest.update(gradients, now, live)
+        if not bool(now.skip):
+            _step(self.torch, self.parameters, gradients, now)
         return done
 
     def state(self) -> dict[str, Tensor]:
@@ -204,20 +192,14 @@ class Adafactor:
             self.torch.state[parameter].update(_factors(parameter))
 
     def update(
-        self,
-        gradients: Mapping[str, Tensor],
-        step: int,
-        lr: float,
-        divisor: Tensor,
-        skip: Tensor,
-        live: Mapping[str, Tensor] = NONE,
+        self, gradients: Mapping[str, Tensor], now: Moment, live: Mapping[str, Tensor] = NONE
     ) -> Collection[str]:
         """One update; the host waits to hear whether to skip."""
-        if bool(skip):
+        if bool(now.skip):
             return ()
         for parameter in self.parameters.values():
-            self.torch.state[parameter]["step"] = torch.tensor(float(step))
-        _step(self.torch, self.parameters, gradients, lr, divisor)
+            self.torch.state[parameter]["step"] = torch.tensor(float(now.step))
+        _step(self.torch, self.parameters, gradients, now)
         return ()
 
     def state(self) -> dict[str, Tensor]:
@@ -243,14 +225,13 @@ def _step(
     optimizer: torch.optim.Optimizer,
     parameters: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
-    lr: float,
-    divisor: Tensor,
+    now: Moment,
 ) -> None:
     """A step of one of torch's optimizers with gradients that come from elsewhere."""
     for name, parameter in parameters.items():
-        parameter.grad = gradients[name].float().div_(divisor)
+        parameter.grad = gradients[name].float().div_(now.divisor)
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = now.lr
     optimizer.step()
     for parameter in parameters.values():
         parameter.grad = None

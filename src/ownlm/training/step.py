@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ownlm.objectives.objective import Batch, Examples, Loss, Objective
 from ownlm.training import fused
-from ownlm.training.optimizer import Optimizer
+from ownlm.training.optimizer import Moment, Optimizer
 from ownlm.training.precision import Weights
 
 
@@ -78,8 +78,8 @@ class Stepper:
         divisor = count * (norm / self.clip).clamp(min=1.0) if self.clip else count
         bad_now = ~torch.isfinite(total + norm) & (self.bad_step < 0)
         self.bad_step = torch.where(bad_now, step, self.bad_step)
-        skip, live = (self.bad_step >= 0).float(), self.weights.rounded()
-        self.weights.publish(self.optimizer.update(gradients, step, lr, divisor, skip, live))
+        now = Moment(step, lr, divisor, skip=(self.bad_step >= 0).float())
+        self.weights.publish(self.optimizer.update(gradients, now, self.weights.rounded()))
         return Outcome(total, count, norm, self.bad_step, metrics)
 
     def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:

@@ -1,5 +1,5 @@
-// Root mean square norm, forward and backward, in one pass over each row: float32 or bf16 numbers,
-// float32 inside. See nn/norm.py for the caller; torch makes six passes of it on a CPU.
+// Root mean square norm, forward and backward, in one pass over each row: bf16 numbers, float32
+// inside. See nn/norm.py for the caller; torch makes six passes of it on a CPU.
 
 #include <algorithm>
 #include <cmath>
@@ -12,14 +12,12 @@ struct bf16 {
   uint16_t bits;
 };
 
-inline float read(float x) { return x; }
 inline float read(bf16 x) {
   const uint32_t wide = uint32_t(x.bits) << 16;
   float y;
   memcpy(&y, &wide, 4);
   return y;
 }
-inline void write(float* at, float x) { *at = x; }
 inline void write(bf16* at, float x) {  // to nearest, ties to even; not a number stays one
   uint32_t bits;
   memcpy(&bits, &x, 4);
@@ -27,12 +25,15 @@ inline void write(bf16* at, float x) {  // to nearest, ties to even; not a numbe
   at->bits = x != x ? uint16_t(0x7fc0) : uint16_t(rounded);
 }
 
-template <class T>
-void forward(const T* x, const T* weight, float eps, T* y, float* inverse, int64_t rows, int64_t width) {
+}  // namespace
+
+extern "C" {
+
+void ownlm_norm(const bf16* x, const bf16* weight, float eps, bf16* y, float* inverse, int64_t rows, int64_t width) {
 #pragma omp parallel for
   for (int64_t i = 0; i < rows; i++) {
-    const T* from = x + i * width;
-    T* to = y + i * width;
+    const bf16* from = x + i * width;
+    bf16* to = y + i * width;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t d = 0; d < width; d++) sum += read(from[d]) * read(from[d]);
@@ -44,14 +45,13 @@ void forward(const T* x, const T* weight, float eps, T* y, float* inverse, int64
 
 // `sums` (blocks, width) are zeros; the caller adds them up. Rows are divided into blocks, not
 // among threads, so that the sums do not depend on how many there are.
-template <class T>
-void backward(const T* grad, const T* x, const T* weight, const float* inverse, T* dx, float* sums, int64_t blocks, int64_t rows, int64_t width) {
+void ownlm_norm_back(const bf16* grad, const bf16* x, const bf16* weight, const float* inverse, bf16* dx, float* sums, int64_t blocks, int64_t rows, int64_t width) {
 #pragma omp parallel for
   for (int64_t b = 0; b < blocks; b++) {
     float* for_weight = sums + b * width;
     for (int64_t i = rows * b / blocks; i < rows * (b + 1) / blocks; i++) {
-      const T *from = x + i * width, *g = grad + i * width;
-      T* to = dx + i * width;
+      const bf16 *from = x + i * width, *g = grad + i * width;
+      bf16* to = dx + i * width;
       const float r = inverse[i];
       float along = 0;
 #pragma omp simd reduction(+ : along)
@@ -64,22 +64,5 @@ void backward(const T* grad, const T* x, const T* weight, const float* inverse, 
       }
     }
   }
-}
-
-}  // namespace
-
-extern "C" {
-
-void ownlm_norm_fp32(const float* x, const float* weight, float eps, float* y, float* inverse, int64_t rows, int64_t width) {
-  forward(x, weight, eps, y, inverse, rows, width);
-}
-void ownlm_norm_bf16(const bf16* x, const bf16* weight, float eps, bf16* y, float* inverse, int64_t rows, int64_t width) {
-  forward(x, weight, eps, y, inverse, rows, width);
-}
-void ownlm_norm_back_fp32(const float* grad, const float* x, const float* weight, const float* inverse, float* dx, float* sums, int64_t blocks, int64_t rows, int64_t width) {
-  backward(grad, x, weight, inverse, dx, sums, blocks, rows, width);
-}
-void ownlm_norm_back_bf16(const bf16* grad, const bf16* x, const bf16* weight, const float* inverse, bf16* dx, float* sums, int64_t blocks, int64_t rows, int64_t width) {
-  backward(grad, x, weight, inverse, dx, sums, blocks, rows, width);
 }
 }
