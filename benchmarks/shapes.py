@@ -189,21 +189,21 @@ def _masked(vocab: int) -> Any:
 
 
 def _pair() -> Any:
-    import torch
+    from ownlm.objectives.two_sided import TwoSided
 
-    from ownlm.objectives.denoise import Denoise
-
-    class Pair(Denoise):
+    class Pair(TwoSided):
         """The first half of a row is read, the second written."""
 
         def __init__(self) -> None:
             self.start = PAD
 
-        def collate(self, examples: Any, rng: np.random.Generator) -> dict[str, Any]:
-            source, target = map(torch.from_numpy, np.split(examples.tokens, 2, axis=1))
-            begun = torch.nn.functional.pad(target[:, :-1], (1, 0), value=self.start)
-            ones = torch.ones_like(source)
-            return {"inputs": source.contiguous(), "mask": ones, "decoder_inputs": begun,
-                    "decoder_mask": ones, "targets": target.contiguous()}  # fmt: skip
+        def lengths(self, tokens: int) -> tuple[int, int]:
+            return tokens // 2, tokens // 2
+
+        def row(self, window: Any) -> dict[str, Any]:
+            source, target = np.split(window.tokens, 2)
+            ones, begun = np.ones_like(source), np.append(self.start, target[:-1])
+            return {"inputs": source, "mask": ones, "decoder_inputs": begun,
+                    "decoder_mask": ones, "targets": target}  # fmt: skip
 
     return Pair()
