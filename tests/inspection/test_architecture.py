@@ -96,7 +96,7 @@ def test_activations_are_near_what_autograd_saves(family: str) -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         real(torch.zeros(1, 128, dtype=torch.long))
-    assert 0.6 < 4 * activations(real) / sum(saved.values()) < 1.4
+    assert 0.6 < 4 * activations(real, real.context) / sum(saved.values()) < 1.4
 
 
 def test_numbers_are_plain_json() -> None:

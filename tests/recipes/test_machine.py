@@ -21,7 +21,7 @@ GIB = 1 << 30
 
 def choose(**train: object) -> Choices:
     config = recipe("char-mini").with_values({"train": train, "model": {"vocab": 300}})
-    return machine.choose(config, sketched(config.model), CPU)
+    return machine.choose(config.train, sketched(config.model), CPU)
 
 
 def test_what_is_stated_is_taken() -> None:
@@ -39,7 +39,7 @@ def test_precision_follows_processor_and_width(
 ) -> None:
     monkeypatch.setattr(runtime, "fast_bf16", lambda device: fast)
     config = recipe("char-tiny").with_values({"model": {"dim": dim, "vocab": 300}})
-    assert machine.choose(config, sketched(config.model), CPU).precision == precision
+    assert machine.choose(config.train, sketched(config.model), CPU).precision == precision
 
 
 def test_compiling_is_left_to_the_trainers_stopwatch_unless_stated() -> None:
@@ -51,9 +51,9 @@ def test_a_resumed_run_keeps_its_choices_save_those_stated() -> None:
     before = Choices(precision="bf16", compile=True, threads=7, micro_batch=3)
     now = Choices(precision="fp32", compile=False, threads=2, micro_batch=0)
     config = recipe("char-tiny")
-    assert machine.kept(config, before, now) == before
+    assert machine.kept(config.train, before, now) == before
     stated = config.with_values({"train": {"threads": 2, "precision": "fp32"}})
-    assert machine.kept(stated, before, now) == Choices(
+    assert machine.kept(stated.train, before, now) == Choices(
         precision="fp32", compile=True, threads=2, micro_batch=3
     )
 
@@ -63,9 +63,9 @@ def test_a_resume_with_another_attention_says_so(
     native: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, now = Choices(native=native), Choices(native=not native)
-    assert machine.kept(recipe("char-tiny"), before, now).native is not native
+    assert machine.kept(recipe("char-tiny").train, before, now).native is not native
     assert "not bit for bit" in capsys.readouterr().err
-    machine.kept(recipe("char-tiny"), before, before)
+    machine.kept(recipe("char-tiny").train, before, before)
     assert capsys.readouterr().err == ""
 
 
@@ -132,7 +132,7 @@ def test_a_full_memory_is_refused_with_a_smaller_setting(
 ) -> None:
     config = recipe("char-mini").with_values({"model": {"vocab": 300}})
     choices, described = Choices(micro_batch=micro_batch), sketched(config.model)
-    with pytest.raises(ConfigError) as caught, machine.memory_errors(config, choices, described):
+    with pytest.raises(ConfigError) as caught, machine.memory_errors(config.train, choices, described):
         raise error
     assert advice in caught.value.next_command
     assert f"{micro_batch or 64} sequences of 256 tokens" in caught.value.what
@@ -141,7 +141,7 @@ def test_a_full_memory_is_refused_with_a_smaller_setting(
 def test_where_nothing_else_helps_the_model_must_be_smaller() -> None:
     config = recipe("char-mini").with_values({"model": {"vocab": 300}})
     choices, described = Choices(micro_batch=1, recompute=True), sketched(config.model)
-    with pytest.raises(ConfigError) as caught, machine.memory_errors(config, choices, described):
+    with pytest.raises(ConfigError) as caught, machine.memory_errors(config.train, choices, described):
         raise MemoryError
     assert "a smaller --model.context" in caught.value.next_command
 
@@ -150,6 +150,6 @@ def test_other_errors_pass_through() -> None:
     config = recipe("char-mini").with_values({"model": {"vocab": 300}})
     with (
         pytest.raises(RuntimeError, match="something else"),
-        machine.memory_errors(config, Choices(), sketched(config.model)),
+        machine.memory_errors(config.train, Choices(), sketched(config.model)),
     ):
         raise RuntimeError("something else")

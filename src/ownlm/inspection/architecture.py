@@ -87,8 +87,10 @@ class Description:
         return values
 
 
-def describe(model: Model) -> Description:
-    """Everything that can be told without running the model on real numbers."""
+def describe(model: Model, context: int = 0) -> Description:
+    """Everything that can be told without running the model on real numbers, of texts of the
+    model's own context or of another length."""
+    context = context or model.context
     stack = model.architecture.stack
     parameters = count_parameters(model)
     return Description(
@@ -96,7 +98,7 @@ def describe(model: Model) -> Description:
         tree=tree(model, model.family.name),
         parameters=parameters,
         embedding_parameters=count_parameters(model.embed),
-        context=model.context,
+        context=context,
         vocab=model.vocab,
         layers=stack.layers,
         dim=stack.dim,
@@ -104,7 +106,7 @@ def describe(model: Model) -> Description:
         kv_heads=stack.kv_heads,
         head_dim=stack.head_dim,
         tied=model.architecture.head.tied,
-        memory={name: _memory(model, parameters, name) for name in WIDTHS},
+        memory={name: _memory(model, context, parameters, name) for name in WIDTHS},
     )
 
 
@@ -160,12 +162,12 @@ def _same(one: Part, other: Part) -> bool:
     return (one.kind, one.shapes, one.parts) == (other.kind, other.shapes, other.parts)
 
 
-def _memory(model: Model, parameters: int, precision: str) -> Memory:
+def _memory(model: Model, context: int, parameters: int, precision: str) -> Memory:
     """The table of `training.precision` in bytes; AdamW keeps two moments in float32."""
     width, split = WIDTHS[precision], precision != "fp32"
-    kept, logits = activations(model), 4 * model.context * model.vocab
+    kept, logits = activations(model, context), 4 * context * model.vocab
     stack = model.architecture.stack
-    entering = kept // stack.layers + stack.layers * model.context * stack.dim
+    entering = kept // stack.layers + stack.layers * context * stack.dim
     return Memory(
         weights=width * parameters,
         cache_1k=width * _cached(stack, 1024),
@@ -189,8 +191,8 @@ def _cached(stack: StackConfig, tokens: int) -> int:
     return 2 * (seen + read) * stack.kv_heads * stack.head_dim
 
 
-def activations(model: Model) -> int:
-    """Numbers that pass between modules for one sequence of full context, each counted once.
+def activations(model: Model, context: int) -> int:
+    """Numbers that pass between modules for one sequence of `context` tokens, each counted once.
 
     That is nearly what the backward pass keeps with a fused attention; logits not included.
     """
@@ -210,7 +212,7 @@ def activations(model: Model) -> int:
         if not list(module.children()) and not isinstance(module, nn.Dropout | nn.Identity)
     ]
     with torch.no_grad():
-        ids = torch.zeros(1, model.context, dtype=torch.long, device="meta")
+        ids = torch.zeros(1, context, dtype=torch.long, device="meta")
         bare(ids, ids) if isinstance(bare, EncoderDecoder) else bare(ids)
     for hook in hooks:
         hook.remove()

@@ -16,8 +16,7 @@ from ownlm.files import readable
 from ownlm.inspection.architecture import Description, Memory
 from ownlm.log import warn
 from ownlm.nn import fused
-from ownlm.recipes.config import RunConfig
-from ownlm.training.config import Choices
+from ownlm.training.config import Choices, TrainConfig
 
 SHARE = 0.7
 """Of the machine's memory: what training may take, the rest is for the system and the data."""
@@ -27,7 +26,7 @@ NARROW = 128
 
 
 def settle(
-    config: RunConfig, before: Choices | None, described: Description, device: torch.device
+    train: TrainConfig, before: Choices | None, described: Description, device: torch.device
 ) -> tuple[Choices, str]:
     """Choose, and set the process up for it: threads, and memory that is reused; what was done
     about memory, in words.
@@ -35,20 +34,20 @@ def settle(
     `before` are the choices of a run that goes on; they stay, save what the configuration now
     states itself.
     """
-    chosen = choose(config, described, device)
+    chosen = choose(train, described, device)
     if before:
-        chosen = kept(config, before, chosen)
+        chosen = kept(train, before, chosen)
     torch.set_num_threads(chosen.threads)
     if device.type == "cpu":
-        needed = needed_memory(described, chosen, config.train.batch)
+        needed = needed_memory(described, chosen, train.batch)
         reserved = min(needed, int(available_memory(device) * SHARE))
         return chosen, runtime.settle_memory(reserved)
     return chosen, "allocator of the device"
 
 
-def choose(config: RunConfig, described: Description, device: torch.device) -> Choices:
+def choose(train: TrainConfig, described: Description, device: torch.device) -> Choices:
     """What each `auto` becomes in a run that begins here."""
-    train, precision = config.train, _precision(config, device)
+    precision = _precision(train, described.dim, device)
     memory, available = described.memory[precision], available_memory(device)
     again = train.recompute == "on" or (
         train.recompute == "auto"
@@ -65,9 +64,8 @@ def choose(config: RunConfig, described: Description, device: torch.device) -> C
     )
 
 
-def kept(config: RunConfig, before: Choices, chosen: Choices) -> Choices:
+def kept(train: TrainConfig, before: Choices, chosen: Choices) -> Choices:
     """The choices of the run that goes on, save what its configuration states itself."""
-    train = config.train
     stated = {
         "precision": train.precision != "auto",
         "compile": train.compile != "auto",
@@ -108,18 +106,18 @@ def _kept(memory: Memory, again: bool) -> int:
 
 
 @contextlib.contextmanager
-def memory_errors(config: RunConfig, choices: Choices, described: Description) -> Iterator[None]:
+def memory_errors(train: TrainConfig, choices: Choices, described: Description) -> Iterator[None]:
     """Turn the allocator's refusal into a ConfigError that names a smaller setting."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error):
             raise
-        batch, at_once = config.train.batch, choices.micro_batch or config.train.batch
+        batch, at_once = train.batch, choices.micro_batch or train.batch
         smaller = [n for n in range(1, at_once) if batch % n == 0 and 2 * n <= at_once]
         needed = needed_memory(described, choices, batch)
         raise ConfigError(
-            f"not enough memory for {at_once} sequences of {config.model.context} tokens at once, "
+            f"not enough memory for {at_once} sequences of {described.context} tokens at once, "
             f"about {readable(needed)}",
             kept="the newest checkpoint, if there is one",
             next_command=_smaller(smaller, choices),
@@ -149,10 +147,10 @@ def available_memory(device: torch.device) -> int:
     return runtime.memory_bytes()
 
 
-def _precision(config: RunConfig, device: torch.device) -> Literal["fp32", "bf16"]:
-    if config.train.precision != "auto":
-        return config.train.precision
-    wide = device.type != "cpu" or config.model.dim >= NARROW
+def _precision(train: TrainConfig, dim: int, device: torch.device) -> Literal["fp32", "bf16"]:
+    if train.precision != "auto":
+        return train.precision
+    wide = device.type != "cpu" or dim >= NARROW
     return "bf16" if wide and runtime.fast_bf16(device) else "fp32"
 
 

@@ -110,13 +110,13 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
         run.agree_on(found.identity)
         files.write_text(run.path / material.RECIPE, config.to_yaml())
         described = sketched(config.model)
-        choices, allocator = machine.settle(config, run.choices, described, device)
+        choices, allocator = machine.settle(config.train, run.choices, described, device)
         words = plan(asked, config, described, choices, device, found.data.train.tokens)
         say(f"{words}, {allocator}")
         objective = objective_of(config, found.tokenizer)
         with (
             loader(config, found.data, objective) as batches,
-            machine.memory_errors(config, choices, described),
+            machine.memory_errors(config.train, choices, described),
         ):
             result = trainer(config, run, found, objective, batches, choices, device).fit()
         return conclude(config, run, result, found, objective, device)
