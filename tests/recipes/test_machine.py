@@ -132,7 +132,10 @@ def test_a_full_memory_is_refused_with_a_smaller_setting(
 ) -> None:
     config = recipe("char-mini").with_values({"model": {"vocab": 300}})
     choices, described = Choices(micro_batch=micro_batch), sketched(config.model)
-    with pytest.raises(ConfigError) as caught, machine.memory_errors(config.train, choices, described):
+    with (
+        pytest.raises(ConfigError) as caught,
+        machine.memory_errors(config.train, choices, described),
+    ):
         raise error
     assert advice in caught.value.next_command
     assert f"{micro_batch or 64} sequences of 256 tokens" in caught.value.what
@@ -141,7 +144,10 @@ def test_a_full_memory_is_refused_with_a_smaller_setting(
 def test_where_nothing_else_helps_the_model_must_be_smaller() -> None:
     config = recipe("char-mini").with_values({"model": {"vocab": 300}})
     choices, described = Choices(micro_batch=1, recompute=True), sketched(config.model)
-    with pytest.raises(ConfigError) as caught, machine.memory_errors(config.train, choices, described):
+    with (
+        pytest.raises(ConfigError) as caught,
+        machine.memory_errors(config.train, choices, described),
+    ):
         raise MemoryError
     assert "a smaller --model.context" in caught.value.next_command
 

@@ -1,7 +1,8 @@
 """What tokenizer.json puts around a text: its `post_processor` section, written and read."""
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from ownlm.errors import DataError
 
@@ -35,16 +36,76 @@ def _items(form: str, names: Mapping[str, str]) -> list[dict[str, Any]]:
     return made
 
 
+class Slot(NamedTuple):
+    """What stands at one place of a form."""
+
+    what: str | int
+    """A text, "A" or "B", or the id of a control token."""
+    segment: int = 0
+
+
+class Forms(NamedTuple):
+    """How a section writes one text, and two."""
+
+    single: tuple[Slot, ...]
+    pair: tuple[Slot, ...]
+
+
+A, B = Slot("A"), Slot("B")
+
+
+def forms(section: Any) -> Forms | None:
+    """What a section puts where; None where it adds nothing. DataError for one that says none.
+
+    >>> forms({"type": "RobertaProcessing", "cls": ["<s>", 0], "sep": ["</s>", 2]}).single
+    (Slot(what=0, segment=0), Slot(what='A', segment=0), Slot(what=2, segment=0))
+    """
+    with _understood():
+        return _forms(section)
+
+
+def _forms(section: Any) -> Forms | None:
+    kind = section["type"] if section else None
+    if kind == "Sequence":
+        found = [_forms(inner) for inner in section["processors"]]
+        return next((each for each in found if each is not None), None)
+    if kind == "BertProcessing":
+        cls, sep = Slot(int(section["cls"][1])), Slot(int(section["sep"][1]))
+        second = (B._replace(segment=1), sep._replace(segment=1))
+        return Forms((cls, A, sep), (cls, A, sep, *second))
+    if kind == "RobertaProcessing":
+        cls, sep = Slot(int(section["cls"][1])), Slot(int(section["sep"][1]))
+        return Forms((cls, A, sep), (cls, A, sep, sep, B, sep))
+    if kind != "TemplateProcessing":
+        return None
+    tokens = section["special_tokens"]
+    return Forms(*(tuple(_slots(section[name], tokens)) for name in ("single", "pair")))
+
+
+def _slots(items: Any, tokens: Any) -> Iterator[Slot]:
+    for item in items:
+        ((kind, told),) = item.items()
+        here = [str(told["id"])] if kind == "Sequence" else tokens[told["id"]]["ids"]
+        for what in here:
+            yield Slot(what if kind == "Sequence" else int(what), int(told["type_id"]))
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, AttributeError, RecursionError, ValueError):
+        raise DataError("post_processor: cannot be understood") from None
+
+
 def starting_ids(section: Any) -> list[int]:
     """Ids before the text; DataError for a section that says none.
 
     >>> starting_ids({"type": "RobertaProcessing", "cls": ["<s>", 0], "sep": ["</s>", 2]})
     [0]
     """
-    try:
+    with _understood():
         return _starting(section)
-    except (KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        raise DataError("post_processor: cannot be understood") from None
 
 
 def _starting(section: Any) -> list[int]:

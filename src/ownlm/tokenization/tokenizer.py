@@ -17,7 +17,7 @@ import tokenizers
 
 from ownlm import files
 from ownlm.errors import ConfigError, DataError
-from ownlm.tokenization.around import starting_ids
+from ownlm.tokenization.around import Forms, forms, starting_ids
 from ownlm.tokenization.codes import code_id, codes_among
 from ownlm.tokenization.controls import Parts, PartsEncoder, is_control, plain_encoder, refusals
 from ownlm.tokenization.pieces import Pieces, StreamDecoder
@@ -114,6 +114,18 @@ class Tokenizer:
         if self._bounded and any(len(text) > WINDOW for text in texts):
             return [self.encode(text) for text in texts]
         return self._run(texts)
+
+    def encode_places(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of a text, and the characters of it that each stands for, from and to: white
+        space before a word is not counted. Several ids of one character each stand for it."""
+        with refusals([text]):
+            encoding = self._inner.encode(text, add_special_tokens=False)
+        return self._known(encoding.ids), [_trimmed(text, *at) for at in encoding.offsets]
+
+    @functools.cached_property
+    def forms(self) -> Forms | None:
+        """What is put around one text and around two, where tokenizer.json says so."""
+        return forms(self._spec.get("post_processor"))
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of `ids`; bytes that are no UTF-8, and unknown ids, become U+FFFD."""
@@ -228,6 +240,13 @@ def _passing_ids(settings: Mapping[str, Any], tokens: int) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < tokens:
         raise DataError(f"{PASSING}: expected 0 to {tokens - 1}, found {count!r:.60}")
     return count
+
+
+def _trimmed(text: str, begin: int, end: int) -> tuple[int, int]:
+    """The same characters without white space before them."""
+    while begin < end - 1 and text[begin].isspace():
+        begin += 1
+    return begin, end
 
 
 def token_names(spec: Mapping[str, Any]) -> list[str]:

@@ -53,7 +53,10 @@ class Tagging(Prediction):
 
     def as_dict(self) -> dict[str, Any]:
         """{"tags": ["B-person", "O"], "probabilities": [0.91, 0.99]}"""
-        return {"tags": list(self.tags), "probabilities": [float(one) for one in self.probabilities]}
+        return {
+            "tags": list(self.tags),
+            "probabilities": [float(one) for one in self.probabilities],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Tasks with answers to learn: labels, scores, tags, spans; each encodes, learns and predicts."""
