@@ -67,9 +67,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.use: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[data,report]'
+	$(INSTALL) -e '.[data,report,eval]'
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[data,report,dev]'
+	$(INSTALL) -e '.[data,report,eval,dev]'
 	@touch $@ $(VENV)/.use

@@ -112,29 +112,29 @@ def test_commands_run_as_written(place: Path, repository: Path) -> None:
 def tree(repository: Path, name: str) -> dict[str, set[str]]:
     """Folders of the annotated tree and the names of the files it gives for each.
 
-    A line `    data/   purpose` is followed by deeper ones with names, separated by spaces.
+    A line `    data/   purpose` is followed by deeper ones with names, separated by spaces, and
+    by folders inside of it, deeper still.
     """
     (block,) = [b for b in blocks(repository / name) if b.mark == "tree"]
     folders: dict[str, set[str]] = {}
-    here = ""
+    above: list[tuple[int, str]] = []
     for line in block.body.splitlines():
         first = line.split()[0]
         if first.endswith("/"):
-            here = Path(first).name
-            folders[here] = set()
+            depth = len(line) - len(line.lstrip())
+            above = [one for one in above if one[0] < depth] + [(depth, first.rstrip("/"))]
+            folders["/".join(folder for _, folder in above)] = set()
         else:
-            folders[here] |= set(line.split())
+            folders["/".join(folder for _, folder in above)] |= set(line.split())
     return folders
 
 
 @pytest.mark.parametrize("name", [README, CHINESE])
 def test_the_tree_is_the_one_on_disk(name: str, repository: Path) -> None:
-    package = repository / "src" / "ownlm"
+    source = repository / "src"
     folders = tree(repository, name)
-    on_disk = {"ownlm": package} | {
-        p.name: p for p in package.iterdir() if p.is_dir() and p.name != "__pycache__"
-    }
-    on_disk |= {p.parent.name: p.parent for p in package.glob("*/*/__init__.py")}
+    packages = [path.parent for path in (source / "ownlm").rglob("__init__.py")]
+    on_disk = {path.relative_to(repository).as_posix(): path for path in packages}
     assert folders.keys() - {"tests", "benchmarks", "docs"} == on_disk.keys()
     for folder, path in on_disk.items():
         files = {p.stem for p in path.glob("*.py")} - {"__init__", "__main__"}

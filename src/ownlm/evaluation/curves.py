@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ownlm.errors import ConfigError
@@ -93,9 +94,27 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
 
 
 def svg(panel: Panel) -> bytes:
-    """A panel as SVG with its letters drawn as shapes: no font and nothing else from outside.
+    """A panel as SVG; the same panel gives the same bytes. ConfigError as for `drawn`."""
 
-    The same panel gives the same bytes. Raises ConfigError where matplotlib is not installed.
+    def draw(axes: Any) -> None:
+        for index, (name, curve) in enumerate(panel.curves):
+            look = {"color": f"C{index % 10}"} if panel.alike else _look(name, len(curve.steps))
+            axes.plot(*curve.thinned(), label=name, **look)
+        axes.locator_params(axis="x", integer=True)
+        dress(axes, panel.axis, panel.unit, legend=len(panel.curves) > 1)
+        if limits := usual_range([v for _, curve in panel.curves for v in curve.values]):
+            axes.set_ylim(*limits)
+
+    return drawn(draw)
+
+
+def drawn(
+    draw: Callable[[Any], None], size: tuple[float, float] = (5.2, 3.0), *, letters: bool = False
+) -> bytes:
+    """What `draw` puts on the axes it gets, as SVG (size in inches) that needs nothing else.
+
+    Letters are drawn as shapes; with `letters` they stay letters of the reader's own fonts, for
+    labels in any script. Raises ConfigError where matplotlib is not installed.
     """
     try:
         import matplotlib
@@ -106,14 +125,14 @@ def svg(panel: Panel) -> bytes:
             "matplotlib is not installed, so the report has no plots",
             next_command='pip install "ownlm[report]"',
         ) from None
-    with matplotlib.rc_context({"svg.hashsalt": "ownlm", "font.size": 9}):
-        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+    options: Any = {"svg.hashsalt": "ownlm", "font.size": 9, "svg.fonttype": "path"}
+    if letters:
+        options["svg.fonttype"] = "none"
+    with matplotlib.rc_context(options), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        for index, (name, curve) in enumerate(panel.curves):
-            look = {"color": f"C{index % 10}"} if panel.alike else _look(name, len(curve.steps))
-            axes.plot(*curve.thinned(), label=name, **look)
-        _dress(axes, panel)
+        draw(figure.add_subplot())
         out = io.BytesIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return out.getvalue()
@@ -127,18 +146,16 @@ def _look(name: str, points: int) -> dict[str, Any]:
     return {"color": BLUE, "linewidth": 1.0 if faint else 1.6, "alpha": 0.45 if faint else 1.0}
 
 
-def _dress(axes: Any, panel: Panel) -> None:
-    axes.set_xlabel(panel.axis, color=GREY)
-    axes.set_ylabel(panel.unit, color=GREY)
+def dress(axes: Any, x: str, y: str, *, legend: bool = False) -> None:
+    """The quiet look of all plots: titles of the axes, a faint grid, no frame."""
+    axes.set_xlabel(x, color=GREY)
+    axes.set_ylabel(y, color=GREY)
     axes.tick_params(colors=GREY, length=3)
-    axes.locator_params(axis="x", integer=True)
     axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(GREY)
-    if limits := usual_range([v for _, curve in panel.curves for v in curve.values]):
-        axes.set_ylim(*limits)
-    if len(panel.curves) > 1:
+    if legend:
         axes.legend(frameon=False, labelcolor=GREY)
 
 

@@ -8,7 +8,7 @@ address, and one style sheet by its hash (U1 of the acceptance list).
 import base64
 import hashlib
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NewType
 
 Html = NewType("Html", str)
@@ -34,6 +34,10 @@ figure{margin:0}img{display:block;width:100%;height:auto}
 table{border-collapse:collapse;width:100%}td{padding:.2rem .5rem .2rem 0;vertical-align:top;
 border-top:1px solid var(--line);overflow-wrap:anywhere}tr:first-child td{border-top:0}
 td:first-child{color:var(--soft);width:40%}
+.wide{overflow-x:auto}.wide td:first-child{width:auto}.wide th,.wide td:not(:first-child){
+white-space:nowrap;font-variant-numeric:tabular-nums}.wide td{padding-right:1.2rem}
+th{text-align:left;font-weight:600;padding:.2rem 1.2rem .3rem 0;color:var(--soft)}
+td b{font-weight:600}td small{color:var(--soft)}
 pre{margin:.5rem 0;padding:.8rem;background:var(--paper);border:1px solid var(--line);
 border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere;
 font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;
@@ -102,8 +106,27 @@ def picture(title: str, svg: bytes) -> Html:
 
 def table(title: str, rows: Mapping[str, str]) -> Html:
     """A card of names and values."""
+    return Html(f'<div class="card"><h3>{_safe(title)}</h3>{plain(rows)}</div>')
+
+
+def plain(rows: Mapping[str, str]) -> Html:
+    """Names and values, without a card around them."""
     cells = "".join(f"<tr><td>{_safe(k)}</td><td>{_safe(v)}</td></tr>" for k, v in rows.items())
-    return Html(f'<div class="card"><h3>{_safe(title)}</h3><table>{cells}</table></div>')
+    return Html(f"<table>{cells}</table>")
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]]) -> Html:
+    """A wide table; a cell is a text, or a value and what stands small beside it."""
+    head = "".join(f"<th>{_safe(name)}</th>" for name in header)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return Html(f'<div class="card wide"><table><tr>{head}</tr>{body}</table></div>')
+
+
+def _cell(content: str | tuple[str, str]) -> str:
+    if isinstance(content, str):
+        return f"<td>{_safe(content)}</td>"
+    value, small = content
+    return f"<td><b>{_safe(value)}</b> <small>{_safe(small)}</small></td>"
 
 
 def text(content: str) -> Html:

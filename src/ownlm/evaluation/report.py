@@ -53,10 +53,10 @@ def write_report(run: Path, facts: Facts | None = None) -> Path:
         page.heading(f"Run {run.resolve().name}", _subtitle(recipe, rows)),
         page.numbers(_headline(run, rows)),
         page.quiet(f"Losses in nats per token. {_validated(run)}"),
-        page.section("Training", *_plots(rows)),
+        page.section("Training", *plots(rows)),
         *_samples(run / "samples.md"),
-        *_facts(facts or {}),
-        page.section("Configuration", _configuration(recipe)),
+        *tables(facts or {}),
+        page.section("Configuration", configuration(recipe)),
         page.section("What to type next", page.text("\n".join(next_commands(run)))),
     ]
     path = run / REPORT
@@ -179,7 +179,8 @@ def stored_parameters(folder: Path) -> int | None:
     return total or None
 
 
-def _plots(rows: Sequence[Row]) -> list[Html]:
+def plots(rows: Sequence[Row]) -> list[Html]:
+    """The curves of a log; what is to be said where there are none."""
     panels = curves.panels(rows)
     if not panels:
         return [page.note("The log holds no numbers yet.")]
@@ -199,12 +200,13 @@ def _samples(path: Path) -> list[Html]:
     return [page.section("What it writes", page.card(*folded))] if folded else []
 
 
-def _facts(facts: Facts) -> list[Html]:
-    tables = [page.table(title, _shown(rows)) for title, rows in facts.items() if rows]
-    return [page.section("Data and machine", page.grid(tables))] if tables else []
+def tables(facts: Facts) -> list[Html]:
+    """A section of tables."""
+    found = [page.table(title, _shown(rows)) for title, rows in facts.items() if rows]
+    return [page.section("Data and machine", page.grid(found))] if found else []
 
 
-def _configuration(recipe: Row) -> Html:
+def configuration(recipe: Row) -> Html:
     """A card a section of recipe.yaml; single values share one."""
     single = {k: v for k, v in recipe.items() if not isinstance(v, dict)}
     sections = {k: flatten(v) for k, v in recipe.items() if isinstance(v, dict)}

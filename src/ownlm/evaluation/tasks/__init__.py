@@ -1,0 +1,1 @@
+"""Judging predictions on labelled data: figures with intervals, baselines, mistakes, a page."""
