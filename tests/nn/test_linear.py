@@ -109,3 +109,25 @@ def test_the_gradient_of_very_many_tokens_is_added_up(monkeypatch: pytest.Monkey
         weight.grad = None
         linear.linear(x, weight).backward(grad)
         assert weight.grad is not None and relative(weight.grad, exact) < 0.005
+
+
+@needs_amx
+@pytest.mark.parametrize("depths", [(1, 1), (64, 16), (45, 70), (1090, 48), (1000, 1100)])
+@pytest.mark.parametrize("turned", [(False, True), (False, False), (True, False)])
+def test_two_products_are_added_in_one(depths: tuple[int, int], turned: tuple[bool, bool]) -> None:
+    torch.manual_seed(0)
+    M, N = 300, 77
+    pairs = [
+        (
+            draw(depth, M).T if turned[0] else draw(M, depth),
+            draw(N, depth).T if turned[1] else draw(depth, N),
+        )
+        for depth in depths
+    ]
+    bias = draw(N)
+    ours = linear.product_of_pairs(*pairs[0], *pairs[1], bias)
+    first, second = (a.float() @ b.float() for a, b in pairs)
+    assert relative(ours, first + second + bias.float()) < 0.003
+    assert relative(ours, first + bias.float()) > 0.01  # the control: without the second pair
+    again = linear.product_of_pairs(*pairs[0], pairs[1][0].clone(), pairs[1][1].clone(), bias)
+    assert torch.equal(again, ours)

@@ -150,3 +150,36 @@ def test_a_target_that_is_no_id_is_refused_by_the_native_path_too(target: int) -
     targets[5] = target
     with pytest.raises(IndexError, match="out of bounds"):
         loss.cross_entropy(hidden, weight, None, targets)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_is_frozen_gets_no_gradient_and_the_rest_is_the_same(frozen: int) -> None:
+    given = case(torch.float32, bias=True)
+    _, _, *theirs = run(plain, given, 0.0, 0.3)
+    given[frozen].requires_grad_(False)
+    hidden, weight, bias, targets = given
+    total, _ = chunked(hidden, weight, bias, targets, -100, 0.0)
+    (0.3 * total).backward()
+    for number, (tensor, expected) in enumerate(zip((hidden, weight, bias), theirs, strict=True)):
+        assert (tensor.grad is None) == (number == frozen)
+        assert number == frozen or torch.allclose(tensor.grad, expected, atol=1e-5)
+
+
+@pytest.mark.skipif(loss.kernel() is None, reason="no AMX or no compiler here")
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_nor_on_the_native_path(frozen: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "NATIVE_CHUNK", 300 * 300)
+    torch.manual_seed(0)
+    given = [torch.randn(700, 96), torch.randn(300, 96), torch.randn(300)]
+    given = [tensor.bfloat16().requires_grad_() for tensor in given]
+    targets = torch.randint(300, (700,))
+    whole, _ = chunked(*given, targets, -100, 0.0)
+    theirs = torch.autograd.grad(whole, given)
+    given[frozen].requires_grad_(False)
+    total, _ = chunked(*given, targets, -100, 0.0)
+    total.backward()
+    assert torch.equal(total, whole)
+    for number, (tensor, expected) in enumerate(zip(given, theirs, strict=True)):
+        assert (tensor.grad is None) == (number == frozen)
+        assert number == frozen or torch.equal(tensor.grad, expected)

@@ -27,6 +27,8 @@ from ownlm.models.tensors import Tensors, find_files
 from ownlm.models.weights import export, fill
 from ownlm.models.write import write_tensors
 from ownlm.nn.initialise import initialise
+from ownlm.nn.lora import Adapted
+from ownlm.nn.quantize import QuantizedLinear
 
 Nonfinite = Literal["warn", "refuse", "allow"]
 
@@ -150,12 +152,23 @@ def save_model(model: Model, folder: Path | str, max_shard_bytes: int | None = N
     """Write config.json, model.safetensors and generation_config.json, each at once.
 
     `max_shard_bytes` cuts weights that take more into several files and an index of them.
+    ConfigError for a model with low-rank additions, which such a folder cannot hold.
     """
     folder = Path(folder)
+    _refuse_additions(model)
     tensors = export(model, model.family.names(model.architecture))
     write_tensors(tensors, folder, max_shard_bytes)
     write_json(folder / "config.json", saved_config(model))
     write_json(folder / "generation_config.json", _generation(model.config))
+
+
+def _refuse_additions(model: Model) -> None:
+    if any(isinstance(part, (Adapted, QuantizedLinear)) for part in model.modules()):
+        raise ConfigError(
+            "a model folder cannot hold low-rank additions or quantized weights",
+            where="save",
+            next_command="save the adapter (models.adapters), or merge it first (models.adapt)",
+        )
 
 
 def saved_config(model: Model) -> dict[str, Any]:

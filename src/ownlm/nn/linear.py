@@ -34,7 +34,8 @@ class _Problem(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("M", "N", "K", "a_row", "b_row", "c_row")),
-        *((name, ctypes.c_void_p) for name in ("a", "b", "bias", "c")),
+        *((name, ctypes.c_int64) for name in ("more_K", "more_a_row", "more_b_row")),
+        *((name, ctypes.c_void_p) for name in ("a", "b", "bias", "c", "more_a", "more_b")),
         *((name, ctypes.c_int32) for name in ("a_turned", "b_turned", "wide", "add")),
     )
 
@@ -45,6 +46,15 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O)."""
         return linear(x, self.weight, self.bias)
+
+
+def frozen(weight_OI: Tensor, bias_O: nn.Parameter | None) -> Linear:
+    """A layer of this weight, which does not train."""
+    outputs, inputs = weight_OI.shape
+    made = Linear(inputs, outputs, bias=False, device="meta")
+    made.weight = nn.Parameter(weight_OI, requires_grad=False)
+    made.register_parameter("bias", bias_O)
+    return made
 
 
 def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
@@ -99,12 +109,12 @@ class _Linear(torch.autograd.Function):
         for_x, for_weight, for_bias = ctx.needs_input_grad
         return (
             product(grad_NO, weight_OI) if for_x else None,
-            _weight_gradient(grad_NO, x_NI) if for_weight else None,
+            weight_gradient(grad_NO, x_NI) if for_weight else None,
             grad_NO.sum(dim=0) if for_bias else None,
         )
 
 
-def _weight_gradient(grad_NO: Tensor, x_NI: Tensor) -> Tensor:
+def weight_gradient(grad_NO: Tensor, x_NI: Tensor) -> Tensor:
     """dy^T x. Very many tokens are added up in parts: what is packed at once takes memory."""
     if len(x_NI) <= MANY:
         whole_OI: Tensor = product(grad_NO.T, x_NI)
@@ -129,10 +139,34 @@ def _(a_MK: Tensor, b_KN: Tensor, bias_N: Tensor | None = None) -> Tensor:
     return a_MK.new_empty(a_MK.shape[0], b_KN.shape[1])
 
 
+@torch.library.custom_op("ownlm::product_of_pairs", mutates_args=())
+def product_of_pairs(
+    a_MK: Tensor, b_KN: Tensor, c_ML: Tensor, d_LN: Tensor, bias_N: Tensor | None = None
+) -> Tensor:
+    """a b + c d + bias, (M, N), in one pass: `c` lies in memory as `a` does, `d` as `b`."""
+    out_MN = a_MK.new_empty(a_MK.shape[0], b_KN.shape[1])
+    product_into(out_MN, a_MK, b_KN, bias_N, more=(c_ML, d_LN))
+    return out_MN
+
+
+@product_of_pairs.register_fake
+def _(
+    a_MK: Tensor, b_KN: Tensor, c_ML: Tensor, d_LN: Tensor, bias_N: Tensor | None = None
+) -> Tensor:
+    return a_MK.new_empty(a_MK.shape[0], b_KN.shape[1])
+
+
 def product_into(
-    c_MN: Tensor, a_MK: Tensor, b_KN: Tensor, bias_N: Tensor | None = None, *, add: bool = False
+    c_MN: Tensor,
+    a_MK: Tensor,
+    b_KN: Tensor,
+    bias_N: Tensor | None = None,
+    *,
+    add: bool = False,
+    more: tuple[Tensor, Tensor] | None = None,
 ) -> None:
-    """c = a b + bias; a float32 `c` gets sums that were not rounded, with `add` on top of its own.
+    """c = a b + bias, plus the product of a pair of matrices `more`; a float32 `c` gets sums that
+    were not rounded, with `add` on top of its own.
 
     Deep products are best added up in parts of `DEEP`, which the caches can hold.
     """
@@ -145,7 +179,14 @@ def product_into(
     bias = None if bias_N is None else bias_N.contiguous()
     steps = a.stride(0), b.stride(0), c_MN.stride(0)
     at = a.data_ptr(), b.data_ptr(), None if bias is None else bias.data_ptr(), c_MN.data_ptr()
-    problem = _Problem(*c_MN.shape, a_MK.shape[1], *steps, *at, a_turned, b_turned, wide, add)
+    second, places = (0, 0, 0), (0, 0)
+    if more is not None:
+        c, d = _turned(more[0], a_turned), _turned(more[1], b_turned)
+        second = more[0].shape[1], c.stride(0), d.stride(0)
+        places = c.data_ptr(), d.data_ptr()
+    problem = _Problem(
+        *c_MN.shape, a_MK.shape[1], *steps, *second, *at, *places, a_turned, b_turned, wide, add
+    )
     library.ownlm_product(ctypes.byref(problem))
 
 
@@ -154,3 +195,9 @@ def _lying(x: Tensor) -> tuple[Tensor, bool]:
     if x.stride(1) == 1:
         return x, False
     return (x.T, True) if x.stride(0) == 1 else (x.contiguous(), False)
+
+
+def _turned(x: Tensor, turned: bool) -> Tensor:
+    """The matrix, or with `turned` x^T, as rows that lie in memory one number after the other."""
+    x = x.T if turned else x
+    return x if x.stride(1) == 1 else x.contiguous()

@@ -4,7 +4,7 @@ Shapes: N tokens, D width, V vocabulary, C tokens of one chunk.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,8 @@ class _Chunked(torch.autograd.Function):
         learn: bool,
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
-        sums = _Gradients(hidden_ND, weight_VD, bias_V) if learn else None
+        wanted = ctx.needs_input_grad
+        sums = _Gradients(hidden_ND, weight_VD, bias_V, wanted) if learn else None
         rows = max(ROWS.get(hidden_ND.device.type, 1024), CHUNK // len(weight_VD))
         for begin in range(0, len(targets_N), rows):
             part = slice(begin, begin + rows)
@@ -158,7 +159,8 @@ class _Native(_Chunked):
         ):
             raise IndexError(f"a target is out of bounds of {len(weight_VD):,} ids")
         rows = max(ROWS["cpu"], NATIVE_CHUNK // len(weight_VD))
-        sums = ctx.sums = _NativeGradients(hidden_ND, weight_VD, bias_V, rows)
+        wanted = ctx.needs_input_grad
+        sums = ctx.sums = _NativeGradients(hidden_ND, weight_VD, bias_V, wanted, rows)
         total = torch.zeros(())
         for begin in range(0, len(targets_N), rows):
             part = slice(begin, begin + rows)
@@ -199,52 +201,90 @@ def _slopes(logs_CV: Tensor, targets_C: Tensor, smoothing: float) -> Tensor:
 
 
 class _Gradients:
-    """Sums over chunks; the weight's in float32, for it receives many small parts."""
+    """Sums over chunks; the weight's in float32, for it receives many small parts.
 
-    def __init__(self, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> None:
+    What is frozen has none: of a head that does not train that is a third of the work.
+    """
+
+    def __init__(
+        self,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        wanted: Sequence[bool],
+    ) -> None:
+        """`wanted` says of each of the three, and what follows, whether it needs a gradient."""
         self.inputs = hidden_ND, weight_VD
-        self.hidden = torch.empty_like(hidden_ND)
-        self.weight = torch.zeros_like(weight_VD, dtype=torch.float32)
-        self.bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
+        for_hidden, for_weight, for_bias, *_ = wanted
+        self.hidden = self.new_hidden() if for_hidden else None
+        self.weight = self.new_weight() if for_weight else None
+        self.bias = None
+        if for_bias and bias_V is not None:
+            self.bias = torch.zeros_like(bias_V, dtype=torch.float32)
+
+    def new_hidden(self) -> Tensor:
+        """Where the gradient of hidden states is written."""
+        return torch.empty_like(self.inputs[0])
+
+    def new_weight(self) -> Tensor:
+        """Where that of the weight is summed."""
+        return torch.zeros_like(self.inputs[1], dtype=torch.float32)
 
     def add(self, part: slice, slopes_CV: Tensor) -> None:
         """One chunk's contribution."""
         hidden_ND, weight_VD = self.inputs
-        torch.mm(slopes_CV, weight_VD, out=self.hidden[part])
-        self.weight += slopes_CV.T @ hidden_ND[part]
+        if self.hidden is not None:
+            torch.mm(slopes_CV, weight_VD, out=self.hidden[part])
+        if self.weight is not None:
+            self.weight += slopes_CV.T @ hidden_ND[part]
         if self.bias is not None:
             self.bias += slopes_CV.sum(dim=0)
 
-    def scaled(self, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def scaled(self, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The gradients for a loss that was scaled by `grad`, in their tensors' types."""
+        hidden, weight, bias = self.hidden, self.weight, self.bias
         dtype = self.inputs[0].dtype
-        if grad.device.type == "cpu" and grad == 1:  # as a rule: then it need not be applied
-            bias = None if self.bias is None else self.bias.to(dtype)
-            return self.hidden.to(dtype), self.weight.to(dtype), bias
-        bias = None if self.bias is None else (self.bias * grad).to(dtype)
-        return self.hidden * grad.to(dtype), (self.weight * grad).to(dtype), bias
+        if not (grad.device.type == "cpu" and grad == 1):  # as a rule it need not be applied
+            hidden = None if hidden is None else hidden * grad.to(dtype)
+            weight, bias = (None if sums is None else sums * grad for sums in (weight, bias))
+        hidden, weight, bias = (
+            None if sums is None else sums.to(dtype) for sums in (hidden, weight, bias)
+        )
+        return hidden, weight, bias
 
 
 class _NativeGradients(_Gradients):
     """One chunk's gradient of the weight is made in bfloat16 at once, several add up in float32."""
 
     def __init__(
-        self, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, rows: int
+        self,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        wanted: Sequence[bool],
+        rows: int,
     ) -> None:
-        self.inputs = hidden_ND, weight_VD
         self.several = len(hidden_ND) > rows
-        kind = torch.float32 if self.several else weight_VD.dtype
-        self.hidden = torch.zeros_like(hidden_ND, dtype=torch.float32)
-        self.weight = torch.empty_like(weight_VD, dtype=kind)
-        self.bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
+        super().__init__(hidden_ND, weight_VD, bias_V, wanted)
+
+    def new_hidden(self) -> Tensor:
+        """In float32: parts of the vocabulary add to it."""
+        return torch.zeros_like(self.inputs[0], dtype=torch.float32)
+
+    def new_weight(self) -> Tensor:
+        """In float32 only where several chunks add to it."""
+        weight_VD = self.inputs[1]
+        return torch.empty_like(weight_VD, dtype=torch.float32 if self.several else None)
 
     def add(self, part: slice, slopes_CV: Tensor) -> None:
         """One chunk's contribution."""
         hidden_ND, weight_VD = self.inputs
-        for begin in range(0, len(weight_VD), linear.DEEP):
-            deep = slice(begin, begin + linear.DEEP)
-            linear.product_into(self.hidden[part], slopes_CV[:, deep], weight_VD[deep], add=True)
-        more = self.several and part.start > 0
-        linear.product_into(self.weight, slopes_CV.T, hidden_ND[part], add=more)
+        if self.hidden is not None:
+            for begin in range(0, len(weight_VD), linear.DEEP):
+                deep, to = slice(begin, begin + linear.DEEP), self.hidden[part]
+                linear.product_into(to, slopes_CV[:, deep], weight_VD[deep], add=True)
+        if self.weight is not None:
+            more = self.several and part.start > 0
+            linear.product_into(self.weight, slopes_CV.T, hidden_ND[part], add=more)
         if self.bias is not None:
             self.bias += slopes_CV.sum(dim=0)

@@ -7,10 +7,11 @@
     master          (forward)    float32      parameters the optimizer moves
     moments         float32      float32
 
-Every parameter follows it, norms and biases too: torch's products and its fused RMS norm take
-one format only, and a gain near 1 in bfloat16 costs nothing while its master is float32
-(Micikevicius et al., arXiv:1710.03740). Losses, norm statistics and softmax are float32 inside
-their kernels. Buffers (rotary tables) keep the format the model gave them.
+Every parameter that trains follows it, norms and biases too; a frozen one is there once, in the
+forward format, and costs neither gradient, master nor moments. torch's products and its fused
+RMS norm take one format only, and a gain near 1 in bfloat16 costs nothing while its master is
+float32 (Micikevicius et al., arXiv:1710.03740). Losses, norm statistics and softmax are float32
+inside their kernels. Buffers (rotary tables, quantized weights) keep the format they have.
 """
 
 from collections.abc import Collection
@@ -30,15 +31,15 @@ class Weights:
     def __init__(self, model: nn.Module, precision: Literal["fp32", "bf16"]) -> None:
         dtype = FORWARD[precision]
         self.live = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        for parameter in model.parameters():
-            parameter.data = parameter.data.float()
         self.split = dtype != torch.float32
-        self.master: dict[str, Tensor] = {n: p.detach() for n, p in self.live.items()}
+        self.master: dict[str, Tensor] = {}
+        for name, parameter in model.named_parameters():
+            if name in self.live:
+                self.master[name] = parameter.detach().float()
+                parameter.data = self.master[name]
+            parameter.data = parameter.data.to(dtype)
         self._new: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
-        if self.split:
-            for parameter in model.parameters():
-                parameter.data = parameter.data.to(dtype)
         device = next(model.parameters()).device
         self.fused = self.split and fused.available(device)
         """Norm and update by kernels that read bf16 gradients and write what the model reads."""

@@ -1,8 +1,9 @@
 // Matrix products of training on processors with AMX: bf16 in, fp32 inside, bf16 or fp32 out.
 //
 // C (M, N) = A (M, K) B (K, N), where A or B may be stored transposed: x W^T forward, dy W for the
-// inputs, dy^T x for the weights. Both are first packed into tiles, which all threads share; what
-// is computed at once fits the caches. See nn/linear.py for the caller and its plain form.
+// inputs, dy^T x for the weights. A second pair may be added, A' (M, K') and B' (K', N), as if the
+// depth were K + K'. All are first packed into tiles, which all threads share; what is computed at
+// once fits the caches. See nn/linear.py for the caller and its plain form.
 //
 // A tile holds 16 rows of 64 bytes. A product C(16x16, fp32) += A(16x32) B(32x16) wants B with the
 // pair of rows 2r, 2r+1 interleaved in tile row r ("paired").
@@ -20,11 +21,13 @@ typedef uint16_t bf16;
 
 // `a` is (M, K), or (K, M) when `a_turned`; `b` is (K, N), or (N, K) when `b_turned`: rows of
 // a_row, b_row numbers. `c` has rows of c_row numbers: bf16, or fp32 when `wide`, which with `add`
-// are added to. `bias` is N numbers or null.
+// are added to. `bias` is N numbers or null. The second pair (`more`, null without one) is stored as
+// the first is.
 struct Product {
-  int64_t M, N, K, a_row, b_row, c_row;
+  int64_t M, N, K, a_row, b_row, c_row, more_K, more_a_row, more_b_row;
   const bf16 *a, *b, *bias;
   void* c;
+  const bf16 *more_a, *more_b;
   int32_t a_turned, b_turned, wide, add;
 };
 
@@ -35,6 +38,9 @@ constexpr int kRows = 256, kColumns = 384, kDepth = 1024;  // of what is compute
 constexpr int64_t kPacked = 4096;  // rows of A or columns of B that are packed at once
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// The depth of all panels.
+int64_t depth_of(const Product& z) { return round_up(z.K, 32) + round_up(z.more_K, 32); }
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -119,13 +125,22 @@ void pack_panel(bf16* out, const bf16* x, int64_t row, int64_t wide, int64_t dep
       else pack_tile<false, paired>(out, x + d * row + h, row, depth - d, wide - h);
 }
 
+struct Matrix {
+  const bf16* x;
+  int64_t row, depth;
+};
+
 template <bool paired>
-void pack(bf16* out, const bf16* x, int64_t row, bool across, int64_t from, int64_t to, int64_t depth) {
+void pack(bf16* out, Matrix one, Matrix more, bool across, int64_t from, int64_t to) {
+  const int64_t deep = round_up(one.depth, 32) + round_up(more.depth, 32);
 #pragma omp for schedule(dynamic, 2) nowait
   for (int64_t w = from; w < to; w += 32) {
-    bf16* panel = out + (w - from) * round_up(depth, 32);
-    if (across) pack_panel<true, paired>(panel, x + w * row, row, to - w, depth);
-    else pack_panel<false, paired>(panel, x + w, row, to - w, depth);
+    bf16* panel = out + (w - from) * deep;
+    for (const Matrix& m : {one, more}) {
+      if (across) pack_panel<true, paired>(panel, m.x + w * m.row, m.row, to - w, m.depth);
+      else pack_panel<false, paired>(panel, m.x + w, m.row, to - w, m.depth);
+      panel += 32 * round_up(m.depth, 32);
+    }
   }
 }
 
@@ -179,7 +194,7 @@ void deliver(const Product& z, const float* c, int64_t m, int64_t n) {
 
 // One block of C from packed panels, depth by depth so that a panel stays in the nearest cache.
 void block(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float* c) {
-  const int64_t deep = round_up(z.K, 32), parts = (deep + kDepth - 1) / kDepth;
+  const int64_t deep = depth_of(z), parts = (deep + kDepth - 1) / kDepth;
   const int64_t depth = round_up((deep + parts - 1) / parts, 32);
   for (int64_t k = 0; k < deep; k += depth) {
     const int steps = std::min(depth, deep - k) / 32;
@@ -195,7 +210,7 @@ void block(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_t m
 
 // All of C whose rows and columns are packed.
 void multiply(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
-  const int64_t deep = round_up(z.K, 32);
+  const int64_t deep = depth_of(z);
 #pragma omp for collapse(2) schedule(dynamic, 1)
   for (int64_t n = n0; n < n1; n += kColumns)
     for (int64_t m = m0; m < m1; m += kRows) {
@@ -216,7 +231,9 @@ int ownlm_product_available() {
 
 void ownlm_product(const Product* problem) {
   const Product& z = *problem;
-  const int64_t deep = round_up(z.K, 32);
+  const int64_t deep = depth_of(z);
+  const Matrix a_one{z.a, z.a_row, z.K}, a_more{z.more_a, z.more_a_row, z.more_K};
+  const Matrix b_one{z.b, z.b_row, z.K}, b_more{z.more_b, z.more_b_row, z.more_K};
   const int64_t rows = std::min(kPacked, round_up(z.M, 32)), columns = std::min(kPacked, round_up(z.N, 32));
   bf16* a = reinterpret_cast<bf16*>(packs.reserve(sizeof(bf16) * (rows + columns) * deep));
   bf16* b = a + rows * deep;
@@ -225,10 +242,10 @@ void ownlm_product(const Product* problem) {
     configure_tiles();
     for (int64_t m = 0; m < z.M; m += rows) {
       const int64_t m1 = std::min(z.M, m + rows);
-      pack<false>(a, z.a, z.a_row, !z.a_turned, m, m1, z.K);
+      pack<false>(a, a_one, a_more, !z.a_turned, m, m1);
       for (int64_t n = 0; n < z.N; n += columns) {
         const int64_t n1 = std::min(z.N, n + columns);
-        pack<true>(b, z.b, z.b_row, z.b_turned, n, n1, z.K);
+        pack<true>(b, b_one, b_more, z.b_turned, n, n1);
 #pragma omp barrier
         multiply(z, a, b, m, m1, n, n1);  // ends with a barrier
       }
