@@ -301,3 +301,12 @@ def test_repr_and_names(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("天下")
     shown = "".join(tokenizer.readable(id) for id in ids)
     assert all(c.isprintable() for c in shown)
+
+
+def test_the_characters_of_each_id() -> None:
+    """White space before a word is no part of it; the bytes of a character all stand for it."""
+    tokenizer = trained("byte")
+    ids, places = tokenizer.encode_places(" a 船")
+    assert ids == tokenizer.encode(" a 船")
+    assert [places[0], places[1]] == [(0, 1), (1, 2)] and places[-3:] == [(3, 4)] * 3
+    assert tokenizer.encode_places("") == ([], [])

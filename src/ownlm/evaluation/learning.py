@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ownlm import files
+from ownlm.data.encoded import EncodedExamples
 from ownlm.data.loader import Examples
 from ownlm.evaluation.finding import Finding, at_most
 from ownlm.log import read_rows
@@ -49,7 +50,10 @@ def check_start(model: nn.Module, objective: Objective, rows: Examples, vocab: i
 
 
 def check_overfitting(
-    model: nn.Module, objective: Objective, rows: Examples, optimizer: OptimizerConfig
+    model: nn.Module,
+    objective: Objective,
+    rows: Examples | EncodedExamples,
+    optimizer: OptimizerConfig,
 ) -> Finding:
     """Some updates on the same batch, by the recipe's optimizer: the loss must fall."""
     weights = Weights(model.eval(), "fp32")

@@ -6,7 +6,7 @@ Run them on a `sharpened` model in float32: fresh weights are so small that atte
 uniform and a wrong mask or position hardly shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ownlm.data.encoded import EncodedExamples
 from ownlm.data.loader import Examples
 from ownlm.evaluation.finding import Finding, at_most
 from ownlm.inference.language_model import LM, load
@@ -24,6 +25,9 @@ from ownlm.objectives.objective import IGNORE, Batch, Objective
 
 TOLERANCE = 1e-4
 """Rounding in float32 gives about 1e-6; the faults looked for give 1e-2 and more."""
+
+ROUNDING = 1e-6
+"""Of the largest tensor: a smaller one is zero but for rounding."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -50,7 +54,9 @@ def sharpened(model: M) -> M:
     return model.eval()
 
 
-def check_accumulation(model: nn.Module, objective: Objective, rows: Examples) -> Finding:
+def check_accumulation(
+    model: nn.Module, objective: Objective, rows: Examples | EncodedExamples
+) -> Finding:
     """Two micro-batches, summed, against all rows at once: loss and gradients of the mean.
 
     One holds a single row and the other the rest, so that a mean of means is found out.
@@ -59,7 +65,7 @@ def check_accumulation(model: nn.Module, objective: Objective, rows: Examples) -
     parts = _mean(_gradients(model, objective, [rows[:1], rows[1:]]))
     return at_most(
         "accumulated gradients = full batch",
-        _difference(parts, whole),
+        difference(parts, whole),
         TOLERANCE,
         "relative difference",
         f"micro-batches of 1 and {len(rows) - 1} sequences against one of {len(rows)}",
@@ -73,15 +79,15 @@ def check_packing(model: nn.Module, objective: Objective, rows: Examples) -> Fin
     the batch, after that; those of others from the text.
     """
     assert rows.documents is not None, "rows of documents"
-    batch = _collated(objective, rows)
+    batch = collated(objective, rows)
     if objective.covers:
-        alone = [_collated(objective, document) for document in _documents(rows)]
+        alone = [collated(objective, document) for document in _documents(rows)]
     else:
         alone = list(_sequences(batch))
-    packed, separate = (_learned(model, objective, batches) for batches in ([batch], alone))
+    packed, separate = (learned(model, objective, batches) for batches in ([batch], alone))
     return at_most(
         "packed documents = separate documents",
-        _difference(packed, separate),
+        difference(packed, separate),
         TOLERANCE,
         "relative difference",
         f"{len(alone)} documents in {len(rows)} rows",
@@ -90,11 +96,11 @@ def check_packing(model: nn.Module, objective: Objective, rows: Examples) -> Fin
 
 def check_padding(model: nn.Module, objective: Objective, rows: Examples) -> Finding:
     """Rows with padding behind them against the same without: losses and gradients."""
-    batch = _collated(objective, rows)
-    plain, padded = (_learned(model, objective, [b]) for b in (batch, _padded(batch)))
+    batch = collated(objective, rows)
+    plain, padded = (learned(model, objective, [b]) for b in (batch, _padded(batch)))
     return at_most(
         "padded rows = unpadded rows",
-        _difference(padded, plain),
+        difference(padded, plain),
         TOLERANCE,
         "relative difference",
         f"{PADDING} tokens of padding behind {len(rows)} rows",
@@ -113,7 +119,7 @@ def check_cache(model: SingleStack, ids: NDArray[np.int64]) -> Finding:
         parts = [model(part, cache=cache).logits for part in row.split(sizes, dim=1)]
     return at_most(
         "cached decoding = uncached",
-        _difference([torch.cat(parts, dim=1)], [plain]),
+        difference([torch.cat(parts, dim=1)], [plain]),
         TOLERANCE,
         "relative difference",
         f"logits of {len(ids)} tokens in {len(sizes)} pieces",
@@ -136,17 +142,20 @@ def check_folder(lm: LM, ids: NDArray[np.int64], folder: Path) -> Finding:
     )
 
 
-def _gradients(model: nn.Module, objective: Objective, batches: list[Examples]) -> list[Tensor]:
-    """Loss sum, count, and the summed gradient of every parameter, over all batches."""
-    return _learned(model, objective, [_collated(objective, examples) for examples in batches])
+def _gradients(
+    model: nn.Module, objective: Objective, batches: Sequence[Examples | EncodedExamples]
+) -> list[Tensor]:
+    """The same of examples."""
+    return learned(model, objective, [collated(objective, examples) for examples in batches])
 
 
-def _collated(objective: Objective, examples: Examples) -> Batch:
+def collated(objective: Objective, examples: Examples | EncodedExamples) -> Batch:
+    """A batch as it is in every run of the checks."""
     return objective.collate(examples, np.random.default_rng(0))
 
 
-def _learned(model: nn.Module, objective: Objective, batches: list[Batch]) -> list[Tensor]:
-    """The same of batches."""
+def learned(model: nn.Module, objective: Objective, batches: list[Batch]) -> list[Tensor]:
+    """Loss sum, count, and the summed gradient of every parameter, over all batches."""
     device = next(model.parameters()).device
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), dtype=torch.float64)
@@ -165,12 +174,17 @@ def _mean(sums: list[Tensor]) -> list[Tensor]:
     return [total / count, *(g / count.to(g) for g in gradients)]
 
 
-def _difference(one: list[Tensor], other: list[Tensor]) -> float:
-    """The largest relative difference among pairs of tensors; infinite when not a number."""
-    worst = 0.0
-    for a, b in zip(one, other, strict=True):
-        size = float(b.double().norm())
-        relative = float((a.double() - b.double()).norm()) / (size or 1.0)
+def difference(one: list[Tensor], other: list[Tensor]) -> float:
+    """The largest relative difference among pairs of tensors; infinite when not a number.
+
+    What is nothing but rounding is held against the largest tensor: the gradient of a bias that
+    a softmax does not feel.
+    """
+    sizes = [float(b.double().norm()) for b in other]
+    worst, largest = 0.0, max(sizes)
+    for a, b, size in zip(one, other, sizes, strict=True):
+        against = size if size > ROUNDING * largest else largest
+        relative = float((a.double() - b.double()).norm()) / (against or 1.0)
         worst = max(worst, relative if np.isfinite(relative) else np.inf)
     return worst
 

@@ -11,18 +11,17 @@ def overlapping(sizes: Sequence[int], room: int, stride: int) -> Iterator[tuple[
     [(0, 6), (4, 10)]
     """
     stride, count = min(stride, room // 2), len(sizes)
-    begin = end = 0
+    begin = 0
     while True:
-        used = 0
-        end = begin
+        used, end = 0, begin
         while end < count and (end == begin or used + sizes[end] <= room):
             used += sizes[end]
             end += 1
         yield begin, end
         if end == count:
             return
-        next_begin, shared = end, 0
-        while next_begin - 1 > begin and shared + sizes[next_begin - 1] <= stride:
-            next_begin -= 1
-            shared += sizes[next_begin]
-        begin = next_begin
+        left = min(stride, room - sizes[end])  # the next unit must fit in, too
+        begin, before = end, begin
+        while begin - 1 > before and sizes[begin - 1] <= left:
+            begin -= 1
+            left -= sizes[begin]
