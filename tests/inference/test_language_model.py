@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 import ownlm
 from ownlm.errors import CheckpointError, ConfigError, DataError, OwnlmError
 from ownlm.inference.config import SamplingConfig
-from ownlm.inference.language_model import LM, find_model, load
+from ownlm.inference.find import find_model
+from ownlm.inference.language_model import LM, load
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_model
 

@@ -1,16 +1,20 @@
-"""`ownlm generate MODEL "prompt"`: continue a text, streaming to the terminal."""
+"""`ownlm generate MODEL "prompt"`: continue a text, streaming to the terminal; an encoder-decoder
+writes what it has learned to answer."""
 
 import json
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import Field
 
-from ownlm.cli.options import parse
+from ownlm.cli.options import parse, value_of
 from ownlm.errors import DataError
-from ownlm.inference.config import SamplingConfig
+from ownlm.inference.config import SamplingConfig, WritingConfig
+
+if TYPE_CHECKING:
+    from ownlm.inference.language_model import LM
 
 
 class GenerateOptions(SamplingConfig):
@@ -25,7 +29,10 @@ class GenerateOptions(SamplingConfig):
     max_tokens: int = Field(default=200, ge=0)
     """Tokens to write at most."""
     temperature: float = Field(default=0.8, ge=0.0, le=100.0)
-    """0 always takes the likeliest token; 1 samples as the model predicts; more is wilder."""
+    """0 always takes the likeliest token; 1 samples as the model predicts; more is wilder. An
+    encoder-decoder takes the likeliest unless told."""
+    beams: int = Field(default=1, ge=1, le=64)
+    """More than 1: beam search in place of sampling, shown when it is done."""
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """End before this string; may be given several times."""
     device: str = ""
@@ -48,12 +55,24 @@ def run(args: list[str]) -> int:
     from ownlm.inference.language_model import load
 
     lm = load(options.model, options.device or None, options.dtype or None)
-    pieces = lm.stream(prompt, options.max_tokens, options.sampling, options.stop, options.code)
+    if lm.answers and value_of(args, "--temperature") is None:
+        options = options.with_values({"temperature": 0.0})
+    pieces = _pieces(lm, prompt, options)
     if options.json_output:
         _print_json(options, prompt, "".join(pieces))
     else:
-        show([prompt], pieces)
+        show([] if lm.answers else [prompt], pieces)
     return 0
+
+
+def _pieces(lm: "LM", prompt: str, options: GenerateOptions) -> Iterator[str]:
+    if options.beams == 1:
+        sampling = options.sampling
+        return lm.stream(prompt, options.max_tokens, sampling, options.stop, options.code)
+    from ownlm.inference.stops import until_stop
+
+    config = WritingConfig(beams=options.beams, max_tokens=options.max_tokens)
+    return until_stop([one.text for one in lm.write([prompt], config)], options.stop)
 
 
 def show(before: list[str], pieces: Iterator[str]) -> str:

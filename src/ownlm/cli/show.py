@@ -65,7 +65,7 @@ def find(model: str) -> tuple["Model", str]:
 
     Raises CheckpointError that names the nearest size where there is no such folder.
     """
-    from ownlm.inference.language_model import find_model
+    from ownlm.inference.find import find_model
     from ownlm.inspection.architecture import sketch
     from ownlm.models.load import hf_values, sketched
 

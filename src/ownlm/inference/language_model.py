@@ -1,6 +1,8 @@
-"""A model and its tokenizer as one object: load, generate, save."""
+"""A model and its tokenizer as one object: load, generate, save.
 
-import re
+A decoder continues a text; an encoder-decoder reads one and writes another.
+"""
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,21 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ownlm.data.tasks.predictions import Writing
 from ownlm.errors import CheckpointError, ConfigError
-from ownlm.inference.config import SamplingConfig
+from ownlm.inference.batch import Terms, write
+from ownlm.inference.config import SamplingConfig, WritingConfig
 from ownlm.inference.decode import decode
+from ownlm.inference.find import find_model
+from ownlm.inference.reading import Answering, Continuing, Reply
 from ownlm.inference.sampling import Sampler
 from ownlm.inference.stops import until_stop
 from ownlm.models.gguf import is_gguf, read_gguf
-from ownlm.models.load import Nonfinite, load_model, save_model, set_tokens
-from ownlm.models.model import PREFIX_LM, SingleStack
+from ownlm.models.load import Nonfinite, load_any, save_model, set_tokens
+from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model
+from ownlm.objectives.two_sided import Frame
+from ownlm.objectives.vocabulary import roles
 from ownlm.runtime import pick_device
 from ownlm.tokenization.from_gguf import from_gguf
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.messages import Messages, Tools
 from ownlm.tokenization.tokenizer import Tokenizer
-
-_STEP = re.compile(r"step-(\d+)$")
 
 
 class LM:
@@ -31,9 +37,7 @@ class LM:
     `model` is a torch module (ids to logits), `tokenizer` turns text into ids and back.
     """
 
-    def __init__(
-        self, model: SingleStack, tokenizer: Tokenizer, folder: Path | None = None
-    ) -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer, folder: Path | None = None) -> None:
         if tokenizer.vocab_size > model.vocab:
             raise CheckpointError(
                 f"the tokenizer has {tokenizer.vocab_size} ids, the model only {model.vocab}",
@@ -43,14 +47,19 @@ class LM:
         self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
         self.stop_ids = {tokenizer.eos_id, *_eos_ids(model.config)}
         """Ids that end a text, and so its continuation; answers end at `turn_ids` too."""
-        self.writer = self.model.writer
-        """The model as one that predicts the next token; None for encoders and classifiers,
-        which continue no text."""
+        self.writer: Any = model.writer
+        """The model as one that predicts the next token; None for encoders, classifiers and
+        encoder-decoders, which continue no text."""
 
     def __repr__(self) -> str:
         count = sum(parameter.numel() for parameter in self.model.parameters())
         place = f", {self.folder}" if self.folder else ""
         return f"LM({self.model.family.name}, {count:,} parameters, {self.tokenizer!r}{place})"
+
+    @property
+    def answers(self) -> bool:
+        """Whether it reads a text and writes another one: an encoder-decoder."""
+        return isinstance(self.model, EncoderDecoder) and bool(self.model.architecture.head.vocab)
 
     @property
     def turn_ids(self) -> set[int]:
@@ -73,7 +82,8 @@ class LM:
         tools: Tools = (),
     ) -> str:
         """The text that follows `prompt` (without it), under a control `code` where one is given;
-        after messages, the assistant's answer, which may use `tools`.
+        after messages, the assistant's answer, which may use `tools`; of an encoder-decoder what
+        it writes for it.
 
         Ends after `max_tokens`, at the end-of-text token, or before a string of `stop`.
         Temperature 0 always takes the likeliest token. When the context is full, the window
@@ -93,21 +103,52 @@ class LM:
         tools: Tools = (),
     ) -> Iterator[str]:
         """The same piece by piece, as soon as it is decided; never half a character."""
-        self.require_writer()
+        self._require_words()
         if max_tokens < 0:
             raise ConfigError(f"expected 0 or more, found {max_tokens}", where="max_tokens")
         if isinstance(stop, str):
             stop = (stop,)
-        sampler = Sampler(sampling or SamplingConfig())
         ids = self.prompt_ids(prompt, code, tools)
         ends = self.stop_ids if isinstance(prompt, str) else self.turn_ids
-        return until_stop(self._pieces(ids, sampler, max_tokens, ends), stop)
+        pieces = self._pieces(ids, Sampler(sampling or SamplingConfig()), max_tokens, ends)
+        return until_stop(pieces, stop)
+
+    def write(
+        self, prompts: Sequence[str | Messages], config: WritingConfig | None = None
+    ) -> list[Writing]:
+        """What `generate` would say to each prompt, many at a time, greedily or by beam search;
+        and whether the model ended it. A context that is full ends a text."""
+        self._require_words()
+        ends = self.stop_ids if all(isinstance(one, str) for one in prompts) else self.turn_ids
+        banned = () if self.tokenizer.pad_id is None else (self.tokenizer.pad_id,)
+        terms = Terms(
+            config=config or WritingConfig(),
+            ends=ends,
+            vocab=self.tokenizer.vocab_size,
+            banned=[id for id in banned if id not in ends],
+        )
+        asked = [self.prompt_ids(prompt) for prompt in prompts]
+        found = write(self._writing(), asked, terms)
+        return [
+            Writing(self._behind(ids, one.ids), one.complete)
+            for ids, one in zip(asked, found, strict=True)
+        ]
+
+    @property
+    def frame(self) -> Frame:
+        """How an encoder-decoder marks what it reads and writes."""
+        named = roles(self.tokenizer.special)
+        start = self.model.config.get("decoder_start_token_id")
+        end = named.get("end", self.tokenizer.eos_id)
+        return Frame.of(named, start if isinstance(start, int) else named.get("pad", end), end)
 
     def require_writer(self) -> Any:
         """The model as one that predicts the next token; ConfigError when it is none."""
         if self.writer is None:
             made = self.model.architecture
             kind = "an encoder" if made.head.vocab else f"under the head {made.form}"
+            if made.encoder is not None and made.head.vocab:
+                kind = "an encoder-decoder"
             raise ConfigError(
                 f"{self.model.family.name} is {kind}: it cannot continue a text",
                 where=str(self.folder or "model"),
@@ -118,7 +159,12 @@ class LM:
     def prompt_ids(self, prompt: str | Messages, code: str = "", tools: Tools = ()) -> list[int]:
         """What the model reads first: the tokens that begin a text, as the tokenizer says, a
         control code, and the text. An empty prompt is the end of the text before. Messages are
-        written by the tokenizer's chat template, up to where the assistant answers."""
+        written by the tokenizer's chat template, up to where the assistant answers. The source
+        of an encoder-decoder has the marks that it was trained with, and is cut to its context.
+        """
+        if isinstance(self.model, EncoderDecoder) and isinstance(prompt, str):
+            source = self.frame.source(self.tokenizer.encode(prompt))
+            return [int(id) for id in self.frame.shortened(source, self.model.context)]
         if not isinstance(prompt, str):
             return self.tokenizer.need_chat().prompt(prompt, tools)
         begin = self.tokenizer.start + ([self.tokenizer.code(code)] if code else [])
@@ -138,18 +184,42 @@ class LM:
         save_model(self.model, folder, max_shard_bytes)
         self.tokenizer.save(Path(folder))
 
+    def _require_words(self) -> None:
+        """ConfigError for a model that neither continues a text nor answers one."""
+        if not self.answers:
+            self.require_writer()
+
+    def _writing(self) -> Answering | Continuing:
+        """The model for texts in batches."""
+        if isinstance(self.model, EncoderDecoder):
+            return Answering(self.model, self.frame.opening)
+        return Continuing(self.require_writer(), both_ways=self._both_ways)
+
+    @property
+    def _both_ways(self) -> bool:
+        return self.model.config.get(PREFIX_LM) is True
+
+    def _behind(self, prompt: list[int], written: list[int]) -> str:
+        """The text of what was written; behind a prompt it keeps its leading space."""
+        decoder = self.tokenizer.stream()
+        for token in [] if isinstance(self.model, EncoderDecoder) else prompt:
+            decoder.push(token)
+        return "".join([*map(decoder.push, written), decoder.end()])
+
     def _pieces(
         self, ids: list[int], sampler: Sampler, max_tokens: int, ends: set[int]
     ) -> Iterator[str]:
-        decoder = self.tokenizer.stream()
-        for token in ids:
-            decoder.push(token)  # the first new piece then keeps its leading space
+        decoder, writer = self.tokenizer.stream(), self.writer
+        if isinstance(self.model, EncoderDecoder):
+            writer, ids = Reply(self.model, ids), self.frame.opening
+        else:
+            for token in ids:
+                decoder.push(token)  # the first new piece then keeps its leading space
 
         def choose(logits_V: Tensor) -> int:
             return sampler(logits_V[: self.tokenizer.vocab_size])
 
-        both_ways = self.model.config.get(PREFIX_LM) is True
-        for token in decode(self.require_writer(), ids, choose, max_tokens, both_ways=both_ways):
+        for token in decode(writer, ids, choose, max_tokens, both_ways=self._both_ways):
             if token in ends:
                 break
             if piece := decoder.push(token):
@@ -177,7 +247,7 @@ def load(
     if kind is None and place.type == "cpu":
         kind = torch.float32
     tokenizer = _tokenizer(folder)
-    model, _ = load_model(folder, place, kind, nonfinite)
+    model, _ = load_any(folder, place, kind, nonfinite)
     return LM(model, tokenizer, folder)
 
 
@@ -193,37 +263,6 @@ def _tokenizer(path: Path) -> Tokenizer:
     if is_gguf(path):
         return from_gguf(read_gguf(path).metadata, str(path))
     return load_tokenizer(path)
-
-
-def find_model(path: Path) -> Path:
-    """The model folder or GGUF file that `path` means; CheckpointError says what was looked for."""
-    if is_gguf(path):
-        return path
-    if (path / "config.json").is_file():
-        return path
-    if (path / "model" / "config.json").is_file():
-        return path / "model"
-    checkpoints = [c for c in path.glob("checkpoints/step-*") if (c / "config.json").is_file()]
-    if checkpoints:
-        return max(checkpoints, key=_step)
-    if not path.exists():
-        what = "no such folder"
-    elif path.is_file():
-        what = "a file, but no GGUF file (.gguf)"
-    elif (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file():
-        what = "this run has no model/ and no checkpoint yet"
-    else:
-        what = "neither a model folder (config.json) nor a run folder (model/, checkpoints/)"
-    raise CheckpointError(
-        what,
-        where=str(path),
-        next_command="name a folder that `ownlm pretrain` or transformers' save_pretrained wrote",
-    )
-
-
-def _step(checkpoint: Path) -> int:
-    found = _STEP.search(checkpoint.name)
-    return int(found.group(1)) if found else -1
 
 
 def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:

@@ -60,6 +60,11 @@ class Model(nn.Module):
         return self.stack.new_memory()
 
     @property
+    def writer(self) -> Any:
+        """The model as one that predicts the next token; None for one that continues no text."""
+        return None
+
+    @property
     def context(self) -> int:
         """Tokens the model can see at once."""
         return self.architecture.context

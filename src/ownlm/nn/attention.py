@@ -161,13 +161,18 @@ class CrossAttention(nn.Module):
         memory_BSD: Tensor,
         cache: LayerCache | None = None,
     ) -> Tensor:
-        """(B, T, D) to (B, T, D), reading the encoder's output (B, S, D)."""
-        q_BHTK = to_heads(self.q(x_BTD), self.head_dim)
+        """(B, T, D) to (B, T, D), reading the encoder's output (B, S, D).
+
+        With less rows of memory each serves several of `x_BTD` (beams that write about one text),
+        which then are queries of one row: what is read is neither copied nor read twice.
+        """
         k_BGSK, v_BGSK = self._memory(memory_BSD, cache)
+        asking_BTD = x_BTD.reshape(len(k_BGSK), -1, x_BTD.shape[-1])
+        q_BHTK = to_heads(self.q(asking_BTD), self.head_dim)
         dropout = self.dropout if self.training else 0.0
         y_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, mask, self.scale, dropout)
         y_BTD: Tensor = self.o(y_BHTK.transpose(1, 2).flatten(2))
-        return y_BTD
+        return y_BTD.view_as(x_BTD)
 
     def _memory(self, memory_BSD: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor]:
         if cache is not None and cache.memory is not None:

@@ -38,12 +38,29 @@ class LayerCache:
         self.length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
 
-    def reorder(self, rows: Tensor) -> None:
-        """Keep the batch rows `rows`, in that order (beams; finished requests leave)."""
+    def reorder(self, rows: Tensor, texts: Tensor | None = None) -> None:
+        """Keep the batch rows `rows`, in that order, some perhaps several times (beams; finished
+        requests leave), and of the encoder's output the rows `texts`, by default the same."""
         if self._keys is not None and self._values is not None:
-            self._keys, self._values = self._keys[rows], self._values[rows]
+            self._keys, self._values = (
+                self._taken(self._keys, rows),
+                self._taken(self._values, rows),
+            )
         if self.memory is not None:
-            self.memory = self.memory[0][rows], self.memory[1][rows]
+            texts = rows if texts is None else texts
+            self.memory = self.memory[0][texts], self.memory[1][texts]
+
+    def move(self, to: Tensor, rows: Tensor) -> None:
+        """Let the batch rows `to` take over the past of the rows `rows`; none is in both."""
+        for held in (self._keys, self._values):
+            if held is not None:
+                held[to, :, : self.length] = held[rows, :, : self.length]
+
+    def _taken(self, held: Tensor, rows: Tensor) -> Tensor:
+        """Some rows with the room that they had; what is not filled yet is not copied."""
+        storage = held.new_empty(len(rows), *held.shape[1:])
+        storage[:, :, : self.length] = held[rows, :, : self.length]
+        return storage
 
     def _room(self, held: Tensor | None, new_BGTK: Tensor, end: int) -> Tensor:
         if held is not None and end <= held.shape[2]:
@@ -107,8 +124,16 @@ class Cache:
         self.segments = torch.cat((before, after), dim=1)
         return Span(past, length, count_positions(self.segments)[:, past:], self.segments)
 
-    def reorder(self, rows: Tensor) -> None:
-        """Keep the batch rows `rows`, in that order."""
+    def reorder(self, rows: Tensor, texts: Tensor | None = None) -> None:
+        """Keep the batch rows `rows`, in that order; of the encoder's output `texts`, if those are
+        others: several rows may read one text."""
         self.segments = None if self.segments is None else self.segments[rows]
         for layer in self.layers:
-            layer.reorder(rows)
+            layer.reorder(rows, texts)
+
+    def move(self, to: Tensor, rows: Tensor) -> None:
+        """Let the batch rows `to` take over the past of the rows `rows`; none is in both."""
+        if self.segments is not None:
+            self.segments = self.segments.index_copy(0, to, self.segments[rows])
+        for layer in self.layers:
+            layer.move(to, rows)

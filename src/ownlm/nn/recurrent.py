@@ -43,10 +43,17 @@ class RecurrentCache(Cache):
         self.segments = last_real(whole)[:, -1:]
         return Span(1, length, count_positions(whole)[:, 1:], whole)
 
-    def reorder(self, rows: Tensor) -> None:
+    def reorder(self, rows: Tensor, texts: Tensor | None = None) -> None:
         """Keep the batch rows `rows`, in that order."""
         super().reorder(rows)
         self.states = [None if s is None else (s[0][:, rows], s[1][:, rows]) for s in self.states]
+
+    def move(self, to: Tensor, rows: Tensor) -> None:
+        """Let the batch rows `to` take over the state of the rows `rows`."""
+        super().move(to, rows)
+        for state in self.states:
+            for part in state or ():
+                part[:, to] = part[:, rows]
 
 
 class Documents:

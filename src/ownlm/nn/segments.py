@@ -45,9 +45,14 @@ class LayerMemory(LayerCache):
         """Keys and values are of memory and new tokens already."""
         return k_BGTK, v_BGTK
 
-    def reorder(self, rows: Tensor) -> None:
+    def reorder(self, rows: Tensor, texts: Tensor | None = None) -> None:
         """Keep the batch rows `rows`, in that order."""
         self.hidden = None if self.hidden is None else self.hidden[rows]
+
+    def move(self, to: Tensor, rows: Tensor) -> None:
+        """Let the batch rows `to` remember what the rows `rows` do."""
+        if self.hidden is not None:
+            self.hidden[to] = self.hidden[rows]
 
 
 class Memory(Cache):

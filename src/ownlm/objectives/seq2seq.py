@@ -19,8 +19,8 @@ from torch import nn
 
 from ownlm.errors import DataError
 from ownlm.objectives.objective import Batch, Loss, Stream
-from ownlm.objectives.rows import Filler, Ids, Row, Window
-from ownlm.objectives.two_sided import Exchange, TwoSided, both
+from ownlm.objectives.rows import Ids, Row, Window
+from ownlm.objectives.two_sided import Exchange, Frame, Sides, TwoSided, nats
 from ownlm.objectives.vocabulary import Vocabulary
 
 CHUNK = 1 << 20
@@ -43,8 +43,7 @@ class Seq2Seq(TwoSided):
         """`end` is the id that ends both sides in the shards. A model whose decoder starts with
         the end (BART) reads and writes a begin as well, where the tokenizer has one."""
         super().__init__(vocab, start)
-        begin = vocab.control.get("begin") if start == self.end else None
-        self.begin = np.array([] if begin is None else [begin], np.int64)
+        self.frame = Frame.of(vocab.control, start, self.end)
         self.stored_end, self.smoothing = end, smoothing
 
     def lengths(self, tokens: int) -> tuple[int, int]:
@@ -74,23 +73,22 @@ class Seq2Seq(TwoSided):
     def sizes(self, starts: Ids, ends: Ids) -> Ids:
         """Tokens that each pair takes on both sides, (2, N)."""
         sources, targets = ends[0::2] - starts + 1, ends[1::2] - ends[0::2]
-        return np.stack([sources + len(self.begin) + len(self.lead), targets + len(self.begin)])
+        begin = len(self.frame.begin)
+        return np.stack([sources + begin + len(self.lead), targets + begin])
 
     def row(self, window: Window) -> Row:
         """The pairs of a window from its first on, as many as fit; a first one that does not fit
         by itself is cut."""
         read, write = self.lengths(len(window.tokens) - 1)
-        source, target = Filler(read, self.pad), Filler(write, self.pad)
+        sides = Sides(read, write, self.frame, self.pad)
         for number, pair in enumerate(self.pairs(window)):
             made = self.marked(pair)
-            if len(made.source) > source.room or len(made.target) > target.room or not pair.whole:
+            if not (sides.fits(made) and pair.whole):
                 if number:
                     break
-                made = Exchange(self.shortened(made.source, read), made.target[:write])
-            source.add(inputs=made.source)
-            inputs = np.append(self.start, made.target[:-1])
-            target.add(inputs=inputs, targets=made.target)
-        return both(source, target)
+                made = Exchange(self.frame.shortened(made.source, read), made.target[:write])
+            sides.add(made)
+        return sides.row
 
     def pairs(self, window: Window) -> Iterator[Pair]:
         """What lies in a window; what has no target at all is left out."""
@@ -104,19 +102,13 @@ class Seq2Seq(TwoSided):
                     yield Pair(source, target, whole)
 
     def marked(self, pair: Pair) -> Exchange:
-        """Both sides with their marks; a target that is torn does not end."""
-        end = [self.end]
-        source = np.concatenate([self.begin, self.lead, pair.source, end]).astype(np.int64)
-        target = np.concatenate([self.begin, pair.target, end if pair.whole else []])
-        return Exchange(source, target.astype(np.int64))
-
-    def shortened(self, source: Ids, size: int) -> Ids:
-        """A source of at most so many tokens, with its end."""
-        return source if len(source) <= size else np.append(source[: size - 1], self.end)
+        """Both sides with their marks."""
+        source = self.frame.source(pair.source, self.lead)
+        return Exchange(source, self.frame.target(pair.target, whole=pair.whole))
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Summed nats of the targets; in evaluation of the targets themselves."""
-        return self.nats(model, batch, self.smoothing if model.training else 0.0)
+        return nats(model, batch, self.smoothing)
 
 
 def firsts(sizes: Ids, rooms: tuple[int, int]) -> Ids:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,11 +76,6 @@ class Vocabulary:
 def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     """The facts about a tokenizer."""
     names, size = tokenizer.special, tokenizer.vocab_size
-    controls = {
-        role: names[found]
-        for role, customary in CUSTOMARY.items()
-        if (found := next((name for name in customary if name in names), None))
-    }
     is_control = np.zeros(size, np.bool_)
     is_control[list(names.values())] = True
     tokens = [tokenizer.token(id) for id in range(size)]
@@ -89,7 +85,7 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     }
     return Vocabulary(
         size=size,
-        control=controls,
+        control=roles(names),
         named=dict(names),
         sentinels=tuple(sentinels[number] for number in sorted(sentinels)),
         ordinary=np.flatnonzero(~is_control),
@@ -97,6 +93,15 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         ends_sentence=np.array([bool(SENTENCE_END.fullmatch(text)) for text in readable]),
         is_control=is_control,
     )
+
+
+def roles(named: Mapping[str, int]) -> dict[str, int]:
+    """The ids of control tokens by role, from those by name."""
+    return {
+        role: named[found]
+        for role, customary in CUSTOMARY.items()
+        if (found := next((name for name in customary if name in named), None))
+    }
 
 
 def _begins_word(tokens: list[str], readable: list[str]) -> npt.NDArray[np.bool_]:
