@@ -1,5 +1,6 @@
 """Many texts at once are what each is alone, by a decoder that reads everything anew."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -152,7 +153,7 @@ def test_nothing_comes_twice_and_nothing_ends_early(family: str, beams: int) -> 
 
     def twice(prompt: list[int], text: Written) -> bool:
         ids = [*writer.before(prompt), *text.ids]
-        pairs = list(zip(ids, ids[1:]))[len(ids) - len(text.ids) - 1 :]
+        pairs = list(itertools.pairwise(ids))[len(ids) - len(text.ids) - 1 :]
         return len({*pairs}) < len(pairs)
 
     assert not any(twice(*one) for one in zip(prompts(), found, strict=True))

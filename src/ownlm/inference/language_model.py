@@ -20,7 +20,7 @@ from ownlm.inference.reading import Answering, Continuing, Reply
 from ownlm.inference.sampling import Sampler
 from ownlm.inference.stops import until_stop
 from ownlm.models.gguf import is_gguf, read_gguf
-from ownlm.models.load import Nonfinite, load_any, save_model, set_tokens
+from ownlm.models.load import Nonfinite, decoder_start, load_any, save_model, set_tokens
 from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model
 from ownlm.objectives.two_sided import Frame
 from ownlm.objectives.vocabulary import roles
@@ -137,10 +137,12 @@ class LM:
     @property
     def frame(self) -> Frame:
         """How an encoder-decoder marks what it reads and writes."""
-        named = roles(self.tokenizer.special)
-        start = self.model.config.get("decoder_start_token_id")
+        config, named = self.model.config, roles(self.tokenizer.special)
         end = named.get("end", self.tokenizer.eos_id)
-        return Frame.of(named, start if isinstance(start, int) else named.get("pad", end), end)
+        start = {"pad": named.get("pad", end), "end": end}[decoder_start(config)]
+        if self.tokenizer.eos_id in _eos_ids(config):  # its numbers are of this tokenizer
+            start = config.get("decoder_start_token_id", start)
+        return Frame.of(named, start, end)
 
     def require_writer(self) -> Any:
         """The model as one that predicts the next token; ConfigError when it is none."""

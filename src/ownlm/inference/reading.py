@@ -128,10 +128,8 @@ class Answering:
 
     def whole(self, prompt: Ids, written: Ids) -> Tensor:
         """Logits (V,) of the next token."""
-        sides = (
-            torch.tensor([side], device=self.device) for side in (prompt, self.start + [*written])
-        )
-        output: Output = self.model(*sides)
+        sides = (prompt, [*self.start, *written])
+        output: Output = self.model(*(torch.tensor([side], device=self.device) for side in sides))
         return output.last_logits[0]
 
     def begin(self, prompts: Sequence[Ids]) -> tuple[Reading, Tensor]:
