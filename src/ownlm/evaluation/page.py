@@ -26,11 +26,12 @@ h1{font-size:1.6rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:2
 p{margin:.35rem 0}.soft{color:var(--soft)}
 .grid{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr))}
 .numbers{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(8.2rem,1fr));margin-top:1.2rem}
+.mosaic{columns:2 25rem;column-gap:.8rem}.mosaic>*{break-inside:avoid;margin-bottom:.8rem}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:.9rem 1rem;
 min-width:0}
 .card h3{margin:0 0 .4rem;font-size:.95rem}
 .number b{display:block;font-size:1.35rem;font-variant-numeric:tabular-nums;line-height:1.25}
-figure{margin:0}img{display:block;width:100%;height:auto}
+figure{margin:0}p+figure.card{margin-top:.8rem}img{display:block;width:100%;height:auto}
 table{border-collapse:collapse;width:100%}td{padding:.2rem .5rem .2rem 0;vertical-align:top;
 border-top:1px solid var(--line);overflow-wrap:anywhere}tr:first-child td{border-top:0}
 td:first-child{color:var(--soft);width:40%}
@@ -43,6 +44,7 @@ border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere;
 font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;
 max-height:32rem;overflow-y:auto}
 details{border-top:1px solid var(--line);padding:.45rem 0}details:first-of-type{border-top:0}
+details td:first-child{width:6rem}
 summary{cursor:pointer;color:var(--accent)}
 .note{border-left:3px solid #e8743b;padding:.5rem .9rem;background:var(--card)}
 """
@@ -93,6 +95,11 @@ def numbers(values: Mapping[str, str]) -> Html:
 def grid(parts: Iterable[Html]) -> Html:
     """Cards side by side, one below the other on a phone."""
     return Html('<div class="grid">\n' + "\n".join(parts) + "\n</div>")
+
+
+def mosaic(parts: Iterable[Html]) -> Html:
+    """Cards of any height in two columns, one on a phone."""
+    return Html('<div class="mosaic">\n' + "\n".join(parts) + "\n</div>")
 
 
 def picture(title: str, svg: bytes) -> Html:

@@ -34,7 +34,9 @@ def show(
         console.print(classes_table(judgement.classes))
     if judgement.mistakes:
         shown = judgement.mistakes[:MISTAKES]
+        estimated = judgement.outcomes is not None and judgement.outcomes.expected is not None
         title = f"\nthe worst {len(shown)} of {judgement.wrong:,} mistakes"
+        title = f"\nthe {len(shown)} largest errors" if estimated else title
         console.print(Text(title, "bold"))
         for mistake in shown:
             console.print(mistake_text(mistake), soft_wrap=True)

@@ -26,6 +26,8 @@ Reduce = Callable[[Floats], dict[str, Floats]]
 
 RESAMPLES = 1_000
 LEVEL = 0.95
+SHARES = {"", "accuracy", "exact", "exact_match", "whole"}
+"""Measures that are means of 0 and 1 over all records: exact bounds exist where all agree."""
 FEWEST_GROUPS = 5
 """With fewer, single records are drawn: so few groups say nothing of their spread."""
 _AT_ONCE = 4_000_000  # draws held in memory
@@ -107,10 +109,9 @@ def estimate(table_NK: Floats, reduce: Reduce, draws: Draws) -> dict[str, Figure
     """
     values = reduce(table_NK.sum(axis=0))
     resampled = reduce(draws.sums(table_NK))
-    return {
-        name: bounded(figure(float(value), resampled[name]), draws.groups)
-        for name, value in values.items()
-    }
+    found = {name: figure(float(value), resampled[name]) for name, value in values.items()}
+    exact = {name: bounded(found[name], draws.groups) for name in SHARES & found.keys()}
+    return {name: exact.get(name, one) for name, one in found.items()}
 
 
 def figure(value: float, resampled: Floats) -> Figure:

@@ -31,6 +31,8 @@ MEASURES = {
     "micro_f1": Measure("F1, micro"),
     "macro_f1": Measure("F1, macro"),
     "matthews": Measure("Matthews correlation", percent=False),
+    "precision": Measure("precision"),
+    "recall": Measure("recall"),
     "span_f1": Measure("span F1"),
     "span_precision": Measure("span precision"),
     "span_recall": Measure("span recall"),

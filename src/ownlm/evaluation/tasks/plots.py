@@ -31,10 +31,9 @@ class Plot(NamedTuple):
     size: tuple[float, float] = (5.2, 3.0)
 
 
-def plots(judgement: Judgement, others: Mapping[str, Judgement]) -> list[Plot]:
-    """All that say something about this judgement."""
-    name = judgement.headline
-    found = [comparison(name, {"this model": judgement, **others})]
+def plots(judgement: Judgement) -> list[Plot]:
+    """All that say something about where this judgement comes from."""
+    found = []
     if judgement.confusion is not None:
         found.append(heat_map(judgement.confusion))
     if judgement.classes:
@@ -49,8 +48,9 @@ def plots(judgement: Judgement, others: Mapping[str, Judgement]) -> list[Plot]:
 
 
 def comparison(name: str, judgements: Mapping[str, Judgement]) -> Plot:
-    """The first figure of each as a bar with its interval."""
-    found = {title: one.figures[name] for title, one in judgements.items() if name in one.figures}
+    """One figure of each as a bar with its interval, that of the first in colour."""
+    having = {title: one for title, one in judgements.items() if name in one.figures}
+    found = {short(title, 40): one.figures[name] for title, one in having.items()}
     percent = MEASURES[name].percent
 
     def draw(axes: Any) -> None:
@@ -59,7 +59,8 @@ def comparison(name: str, judgements: Mapping[str, Judgement]) -> Plot:
         dress(axes, MEASURES[name].title + (", %" if percent else ""), "")
         axes.grid(visible=False, axis="y")
 
-    return Plot("Beside the baselines", draw, (5.2, 0.9 + 0.42 * len(found)))
+    title = f"{MEASURES[name].title}, with 95 % intervals"
+    return Plot(title, draw, (10.6, 0.75 + 0.34 * len(found)))
 
 
 def class_bars(classes: Mapping[str, ClassFigures]) -> Plot:
@@ -99,7 +100,7 @@ def heat_map(confusion: Confusion) -> Plot:
         if len(kept) <= 12:
             for (row, column), times in np.ndenumerate(matrix):
                 colour = "white" if shares[row, column] > 0.55 else GREY
-                axes.text(column + 0.5, row + 0.5, f"{times:,}", ha="center", va="center",
+                axes.text(column + 0.5, row + 0.5, f"{times:,.0f}", ha="center", va="center",
                           color=colour, fontsize=9 if len(kept) < 7 else 7)  # fmt: skip
         dress(axes, "predicted", "right")
         axes.grid(visible=False)
@@ -172,9 +173,10 @@ def by_length(outcomes: Outcomes) -> Plot:
     return Plot("By length", draw)
 
 
-def short(label: str) -> str:
-    """A label that fits beside an axis; '$' is no mathematics."""
-    return (label if len(label) <= 18 else f"{label[:17]}…").replace("$", r"\$")
+def short(label: str, most: int = 18) -> str:
+    """A label that fits beside an axis, in one line; '$' is no mathematics."""
+    flat = " ".join(label.split())
+    return (flat if len(flat) <= most else f"{flat[: most - 1]}…").replace("$", r"\$")
 
 
 def _bars(axes: Any, figures: Mapping[str, Figure], scale: float) -> None:
@@ -186,8 +188,8 @@ def _bars(axes: Any, figures: Mapping[str, Figure], scale: float) -> None:
     errors = np.nan_to_num(np.maximum(0, [values - low, high - values]))
     axes.barh(places, values, height=0.62, color=GREY, alpha=0.75)
     axes.errorbar(values, places, xerr=errors, fmt="none", ecolor=ORANGE, elinewidth=1.4, capsize=2)
-    axes.set_yticks(places, [short(name) for name in figures])
-    axes.invert_yaxis()
+    axes.set_yticks(places, list(figures))
+    axes.set_ylim(len(figures) - 0.5, -0.5)
 
 
 def _largest(confusion: Confusion) -> tuple[list[str], Floats]:

@@ -20,7 +20,7 @@ from ownlm.evaluation.tasks.judgement import (
     verdicts,
     written,
 )
-from ownlm.evaluation.tasks.plots import plots
+from ownlm.evaluation.tasks.plots import Plot, comparison, plots
 from ownlm.evaluation.tasks.texts import clipped, record_text
 
 CARDS = 6
@@ -50,7 +50,7 @@ def write_task_report(
         page.heading(title, f"{judgement.kind}, judged on {judgement.records:,} records by ownlm"),
         page.numbers(_cards(judgement)),
         page.section("Beside the baselines", *_beside(judgement, baselines, name)),
-        page.section("Where it errs", *_pictures(judgement, baselines)),
+        page.section("Where it errs", page.mosaic(_pictures(plots(judgement)))),
         *_classes(judgement.classes),
         *_mistakes(judgement),
         *([page.section("Training", *report.plots(rows))] if rows else []),
@@ -65,8 +65,11 @@ def write_task_report(
 
 def _cards(judgement: Judgement) -> dict[str, str]:
     """The first figures, and how far confidence can be trusted."""
+    first = judgement.figures[judgement.headline].value
     found = {
-        MEASURES[name].title: number(name, one.value) for name, one in judgement.figures.items()
+        MEASURES[name].title: number(name, one.value)
+        for name, one in judgement.figures.items()
+        if name == judgement.headline or one.value != first  # micro F1 is accuracy again
     }
     cards = dict(list(found.items())[:CARDS])
     if judgement.calibration is not None:
@@ -84,7 +87,9 @@ def _beside(judgement: Judgement, others: Mapping[str, Judgement], name: str) ->
     lines = [page.quiet(line) for line in verdicts(judgement, others)]
     method = f"In brackets 95 % intervals: percentile bootstrap over {judgement.drawn}."
     notes = [page.quiet(f"{measure}: {note}") for measure, note in judgement.notes.items()]
-    return [page.columns(("", name, *others), rows), *lines, page.quiet(method), *notes]
+    table = page.columns(("", name, *others), rows)
+    bars = comparison(judgement.headline, {name: judgement, **others})
+    return [table, *lines, page.quiet(method), *notes, *(_pictures([bars]) if others else [])]
 
 
 def _parted(text: str) -> str | tuple[str, str]:
@@ -93,13 +98,11 @@ def _parted(text: str) -> str | tuple[str, str]:
     return (value, bracket.strip() + interval) if bracket else value
 
 
-def _pictures(judgement: Judgement, others: Mapping[str, Judgement]) -> list[Html]:
+def _pictures(found: Sequence[Plot]) -> list[Html]:
     try:
         return [
-            page.grid(
-                page.picture(plot.title, curves.drawn(plot.draw, plot.size, letters=True))
-                for plot in plots(judgement, others)
-            )
+            page.picture(plot.title, curves.drawn(plot.draw, plot.size, letters=True))
+            for plot in found
         ]
     except ConfigError as error:
         log.warn(str(error))
@@ -135,6 +138,8 @@ def _mistakes(judgement: Judgement) -> list[Html]:
         for at, one in enumerate(judgement.mistakes)
     )
     title = f"The worst {len(judgement.mistakes):,} of {judgement.wrong:,} mistakes"
+    if judgement.outcomes is not None and judgement.outcomes.expected is not None:
+        title = f"The {len(judgement.mistakes):,} largest errors"  # hardly a number is exact
     return [page.section(title, page.card(*folded))]
 
 

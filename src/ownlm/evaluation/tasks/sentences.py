@@ -10,7 +10,7 @@ from ownlm.data.tasks.predictions import Extract, Prediction, Writing
 from ownlm.data.tasks.records import Parallel, Question
 from ownlm.evaluation.tasks.words import words
 
-_SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?]+(?=\s|$)|[。！？]+|\n|$|[.!?])")
+_SENTENCE = re.compile(r".+?(?:[.!?]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」）]*|\n|$)", re.DOTALL)
 
 
 def best_sentence(train: Sequence[Question], test: Sequence[Question]) -> list[Prediction]:

@@ -7,7 +7,6 @@ for "character BLEU"; ROUGE as published for English, else with `words.words`.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ownlm.data.tasks.records import Conversation, Parallel, Record
 from ownlm.errors import ConfigError
 from ownlm.evaluation.tasks.case import Case
 from ownlm.evaluation.tasks.figures import Draws, Figure, Floats, figure, mean
-from ownlm.evaluation.tasks.judgement import MISTAKES, Judgement, Mistake, Outcomes
+from ownlm.evaluation.tasks.judgement import MEASURES, MISTAKES, Judgement, Mistake, Outcomes
 from ownlm.evaluation.tasks.labelled import lengths
 from ownlm.evaluation.tasks.words import english, spaceless, words
 
@@ -32,14 +31,13 @@ def judge_written(case: Case) -> Judgement:
     said = [one.text for one in case.predictions if isinstance(one, Writing)]
     assert len(due) == len(said)
     whole = [one.complete for one in case.predictions if isinstance(one, Writing)]
-    bleu, notes = bleus(said, due, case.draws)
+    bleu, notes, quality = bleus(said, due, case.draws)
     rouge, notes["ROUGE"] = rouges(said, due, case.draws)
     figures = (rouge | bleu) if is_summary(case.records) else (bleu | rouge)
     same = np.array([a.split() == b.split() for a, b in zip(said, due, strict=True)], np.float64)
     complete = {"complete": mean(np.array(whole, np.float64), case.draws)}
     if case.kind == "chat":
         figures = complete | figures
-    quality = np.array([sentence_chrf(a, b) for a, b in zip(said, due, strict=True)], np.float64)
     return Judgement(
         kind=case.kind,
         records=len(due),
@@ -69,12 +67,23 @@ def is_summary(records: Sequence[Record]) -> bool:
 
 def bleus(
     said: Sequence[str], due: Sequence[str], draws: Draws
-) -> tuple[dict[str, Figure], dict[str, str]]:
-    """BLEU, character BLEU and chrF, 0 to 100, and the signature of each."""
-    found, signatures = {}, {}
+) -> tuple[dict[str, Figure], dict[str, str], Floats]:
+    """BLEU, character BLEU and chrF, 0 to 100, the signature of each; chrF of each text, 0 to 1.
+
+    The two inner methods are those that sacrebleu's own significance tests call: counts of
+    every text, and a score from sums of them.
+    """
+    figures, signatures, rows = {}, {}, []
     for name, metric in metrics(chinese=spaceless(due), kana=kana(due)).items():
-        found[name], signatures[name] = corpus_figure(metric, said, due, draws)
-    return found, signatures
+        rows = metric._extract_corpus_statistics(list(said), [list(due)])
+        table = np.array(rows, np.float64)
+        sums = np.concatenate([table.sum(axis=0, keepdims=True), draws.sums(table)])
+        whole = np.rint(sums).astype(np.int64).tolist()
+        value, *scores = (float(metric._compute_score_from_stats(row).score) for row in whole)
+        figures[name] = figure(value, np.array(scores))
+        signatures[MEASURES[name].title] = str(metric.get_signature())
+    alone = [metric._compute_score_from_stats(list(row)).score / 100 for row in rows]
+    return figures, signatures, np.array(alone, np.float64)
 
 
 def metrics(chinese: bool, kana: bool) -> dict[str, Any]:
@@ -94,21 +103,6 @@ def kana(texts: Sequence[str]) -> bool:
                for text in texts for one in text)  # fmt: skip
 
 
-def corpus_figure(
-    metric: Any, said: Sequence[str], due: Sequence[str], draws: Draws
-) -> tuple[Figure, str]:
-    """The corpus score of a sacrebleu metric, an interval from the counts of each text.
-
-    The two inner methods are those that sacrebleu's own significance tests call; the score of
-    the whole is checked to be what its public one returns.
-    """
-    rows = metric._extract_corpus_statistics(list(said), [list(due)])
-    value = float(metric.corpus_score(list(said), [list(due)]).score)
-    sums = draws.sums(np.array(rows, np.float64))
-    scores = [metric._compute_score_from_stats(row.tolist()).score for row in np.rint(sums)]
-    return figure(value, np.array(scores)), str(metric.get_signature())
-
-
 def rouges(said: Sequence[str], due: Sequence[str], draws: Draws) -> tuple[dict[str, Figure], str]:
     """ROUGE-1, -2 and -L as F1, and what counts as a word."""
     plain = english(due)
@@ -121,21 +115,11 @@ def rouges(said: Sequence[str], due: Sequence[str], draws: Draws) -> tuple[dict[
     return {name: mean(table[:, at], draws) for at, name in enumerate(ROUGES)}, note
 
 
-def sentence_chrf(said: str, due: str) -> float:
-    """chrF of one text, 0 to 1."""
-    return float(_chrf().sentence_score(said, [due]).score) / 100
-
-
 class _Words:
     """What rouge-score asks for its words."""
 
     def tokenize(self, text: str) -> list[str]:
         return words(text)
-
-
-@cache
-def _chrf() -> Any:
-    return _sacrebleu().CHRF()
 
 
 def _rouge(plain: bool) -> Any:
