@@ -174,8 +174,11 @@ def by_length(outcomes: Outcomes) -> Plot:
 
 
 def short(label: str, most: int = 18) -> str:
-    """A label that fits beside an axis, in one line; '$' is no mathematics."""
-    flat = " ".join(label.split())
+    """A label that fits beside an axis, in one line; '$' is no mathematics.
+
+    What cannot be printed (controls, halves of characters) would stop the drawing.
+    """
+    flat = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(label.split()))
     return (flat if len(flat) <= most else f"{flat[: most - 1]}…").replace("$", r"\$")
 
 
