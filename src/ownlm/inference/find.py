@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ownlm.errors import CheckpointError
+from ownlm.models.adapters import is_adapter
 from ownlm.models.gguf import is_gguf
 
 _STEP = re.compile(r"step-(\d+)$")
@@ -13,7 +14,7 @@ def find_model(path: Path) -> Path:
     """The model folder or GGUF file that `path` means; CheckpointError says what was looked for."""
     if is_gguf(path):
         return path
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or is_adapter(path):
         return path
     if (path / "model" / "config.json").is_file():
         return path / "model"

@@ -19,9 +19,11 @@ from ownlm.inference.find import find_model
 from ownlm.inference.reading import Answering, Continuing, Reply
 from ownlm.inference.sampling import Sampler
 from ownlm.inference.stops import until_stop
+from ownlm.models.adapters import is_adapter
 from ownlm.models.gguf import is_gguf, read_gguf
 from ownlm.models.load import Nonfinite, decoder_start, load_any, save_model, set_tokens
 from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model
+from ownlm.models.with_adapter import base_of, load_with_adapter
 from ownlm.objectives.two_sided import Frame
 from ownlm.objectives.vocabulary import roles
 from ownlm.runtime import pick_device
@@ -235,9 +237,11 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     nonfinite: Nonfinite = "warn",
+    base: str | Path = "",
 ) -> LM:
     """The language model in a model folder, in a GGUF file, or in a run folder (its `model/`,
-    else its newest checkpoint).
+    else its newest checkpoint). Any of these may be an adapter's: `base` is the model that it was
+    trained on, where that is not where the folder says.
 
     `device` None takes the best there is; `dtype` None is float32 on a CPU and the stored type
     elsewhere. `nonfinite` weights (NaN, infinity) are warned of, refused, or allowed. Raises
@@ -248,6 +252,9 @@ def load(
     kind = _dtype(dtype)
     if kind is None and place.type == "cpu":
         kind = torch.float32
+    if is_adapter(folder):
+        adapted = load_with_adapter(folder, base, place, kind)
+        return LM(adapted, _tokenizer(folder, base), folder)
     tokenizer = _tokenizer(folder)
     model, _ = load_any(folder, place, kind, nonfinite)
     return LM(model, tokenizer, folder)
@@ -261,7 +268,9 @@ def load_tokenizer_of(path: str | Path) -> Tokenizer:
     return _tokenizer(find_model(path))
 
 
-def _tokenizer(path: Path) -> Tokenizer:
+def _tokenizer(path: Path, base: str | Path = "") -> Tokenizer:
+    if is_adapter(path) and not (path / "tokenizer.json").is_file():
+        return _tokenizer(find_model(base_of(path, base)))
     if is_gguf(path):
         return from_gguf(read_gguf(path).metadata, str(path))
     return load_tokenizer(path)

@@ -21,9 +21,9 @@ LIMITS = {
 LARGEST_CONFIG = 16 * 1024**2
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     """config.json of a model folder; CheckpointError names the file and what is wrong."""
-    path = folder / "config.json"
+    path = folder / name
     try:
         if path.stat().st_size > LARGEST_CONFIG:
             raise CheckpointError(f"larger than {LARGEST_CONFIG} bytes", where=str(path))

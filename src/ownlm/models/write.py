@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ownlm.errors import ConfigError
-from ownlm.files import disk_errors, sync_file, sync_folder, write_json
+from ownlm.files import disk_errors, make_folder, sync_file, sync_folder, write_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = "model-{:05d}-of-{:05d}.safetensors"
@@ -32,7 +32,7 @@ def write_tensors(
     with disk_errors(folder / SINGLE):
         folder.mkdir(parents=True, exist_ok=True)
         if max_shard_bytes is None or total <= max_shard_bytes:
-            _write(tensors, folder / SINGLE)
+            write_file(tensors, folder / SINGLE)
             _remove(folder, keep=())
         else:
             _write_shards(tensors, folder, max_shard_bytes)
@@ -55,7 +55,7 @@ def _write_shards(tensors: Mapping[str, Tensor], folder: Path, limit: int) -> No
     groups = shards(tensors, limit)
     names = [_SHARD.format(number, len(groups)) for number in range(1, len(groups) + 1)]
     for name, group in zip(names, groups, strict=True):
-        _write(group, folder / name)
+        write_file(group, folder / name)
     write_json(
         folder / INDEX,
         {
@@ -72,12 +72,15 @@ def _write_shards(tensors: Mapping[str, Tensor], folder: Path, limit: int) -> No
     _remove(folder, keep=(*names, INDEX))
 
 
-def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+def write_file(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Replace one safetensors file at once. Raises DiskError."""
     partial = path.with_name(f".{path.name}.partial")
-    save_file(dict(tensors), partial, metadata={"format": "pt"})
-    sync_file(partial)
-    partial.replace(path)
-    sync_folder(path.parent)
+    with disk_errors(path):
+        make_folder(path.parent)
+        save_file(dict(tensors), partial, metadata={"format": "pt"})
+        sync_file(partial)
+        partial.replace(path)
+        sync_folder(path.parent)
 
 
 def _remove(folder: Path, keep: tuple[str, ...]) -> None:
