@@ -31,6 +31,7 @@ HALF = np.float32(0.5)
         ),
         (Writing("好", False), {"text": "好", "complete": False}),
         (Vector((HALF,)), {"values": [0.5]}),
+        (Vector((HALF,), (HALF,)), {"values": [0.5], "pair": [0.5]}),
     ],
 )
 def test_they_are_json_whatever_numbers_they_hold(

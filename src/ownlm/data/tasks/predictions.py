@@ -92,10 +92,13 @@ class Writing(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Vector(Prediction):
-    """A text as a point; near ones mean alike."""
+    """A text as a point; near ones mean alike. Of a record of two texts, both."""
 
     values: tuple[float, ...]
+    pair: tuple[float, ...] = ()
+    """Of the second text, where there is one: what embeddings are judged by."""
 
     def as_dict(self) -> dict[str, Any]:
-        """{"values": [0.11, -0.52]}"""
-        return {"values": [float(one) for one in self.values]}
+        """{"values": [0.11, -0.52]}, and "pair" where there is one."""
+        found = {"values": [float(one) for one in self.values]}
+        return found | ({"pair": [float(one) for one in self.pair]} if self.pair else {})

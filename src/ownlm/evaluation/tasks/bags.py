@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ownlm.data.tasks.predictions import Classified, Estimate, Prediction
+from ownlm.data.tasks.predictions import Classified, Estimate, Prediction, Vector
 from ownlm.data.tasks.records import Labelled, Scored
 from ownlm.evaluation.tasks.figures import Floats
 from ownlm.evaluation.tasks.words import spaceless, words
 from ownlm.evaluation.tasks.written import missing
 
 MOST_FEATURES = 300_000
+DIRECTIONS = 256
+"""Numbers that latent semantic analysis keeps of a text."""
 STRENGTH = 10.0
 """Inverse of the penalty: TF-IDF is small, so the usual 1 fits too little."""
 
@@ -50,6 +52,31 @@ def similarity(train: Sequence[Scored], test: Sequence[Scored]) -> list[Predicti
         weights, *_ = np.linalg.lstsq(left, due, rcond=None)
         found = right @ weights
     return [Estimate(float(one)) for one in np.clip(found, due.min(), due.max())]
+
+
+def latent(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]]) -> list[Prediction]:
+    """TF-IDF of both texts in the directions in which training texts differ most.
+
+    Latent semantic analysis (Deerwester 1990): what stands in similar texts becomes similar.
+    """
+    try:
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ImportError:
+        raise missing("scikit-learn", "the baseline") from None
+    known = [text for pair in train for text in pair]
+    by_character = spaceless(known)
+    vectorizer = TfidfVectorizer(
+        analyzer=lambda text: _grams(text, by_character),
+        sublinear_tf=True,
+        max_features=MOST_FEATURES,
+    )
+    seen = vectorizer.fit_transform(known)
+    fewer = TruncatedSVD(max(1, min(DIRECTIONS, min(seen.shape) - 1)), random_state=0).fit(seen)
+    first, second = (
+        fewer.transform(vectorizer.transform([pair[side] for pair in test])) for side in (0, 1)
+    )
+    return [Vector(tuple(a), tuple(b)) for a, b in zip(first.tolist(), second.tolist())]
 
 
 def grams(record: Labelled | Scored, by_character: bool) -> list[str]:

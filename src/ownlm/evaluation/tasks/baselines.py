@@ -9,7 +9,8 @@ import numpy as np
 
 from ownlm.data.tasks.predictions import Estimate, Extract, Prediction, Writing
 from ownlm.data.tasks.records import Labelled, Parallel, Question, Record, Scored
-from ownlm.evaluation.tasks.bags import logistic, similarity
+from ownlm.evaluation.tasks.bags import latent, logistic, similarity
+from ownlm.evaluation.tasks.embedded import partner
 from ownlm.evaluation.tasks.sentences import best_sentence, lead
 from ownlm.evaluation.tasks.usual import usual_labels, usual_tags
 from ownlm.evaluation.tasks.written import is_summary
@@ -67,6 +68,13 @@ def _parallel(train: Sequence[Record], test: Sequence[Record], labels: Sequence[
     return found
 
 
+def _embedded(train: Sequence[Record], test: Sequence[Record], labels: Sequence[str]) -> Found:
+    """Words as vectors of fewer numbers."""
+    pairs = [[(one.inputs.removesuffix(f"\n{partner(one)}"), partner(one)) for one in part]
+             for part in (train, test)]  # fmt: skip
+    return {"latent semantic analysis": latent(*pairs)}
+
+
 BASELINES: dict[str, Callable[[Sequence[Record], Sequence[Record], Sequence[str]], Found]] = {
     "classify": _labelled,
     "pair": _labelled,
@@ -74,4 +82,5 @@ BASELINES: dict[str, Callable[[Sequence[Record], Sequence[Record], Sequence[str]
     "tag": usual_tags,
     "span": _answers,
     "seq2seq": _parallel,
+    "embed": _embedded,
 }

@@ -21,6 +21,7 @@ from ownlm.errors import DataError
 from ownlm.evaluation.report import EVALUATION
 from ownlm.evaluation.tasks.answers import judge_answers
 from ownlm.evaluation.tasks.case import Case
+from ownlm.evaluation.tasks.embedded import judge_embedded
 from ownlm.evaluation.tasks.figures import RESAMPLES, Draws, Figure, Floats, estimate
 from ownlm.evaluation.tasks.judgement import Judgement, compared
 from ownlm.evaluation.tasks.labelled import judge_labelled
@@ -31,10 +32,12 @@ from ownlm.evaluation.tasks.written import judge_written, missing
 JUDGES: dict[str, Callable[[Case], Judgement]] = {
     "classify": judge_labelled, "pair": judge_labelled, "regress": judge_scored,
     "tag": judge_tagged, "span": judge_answers, "seq2seq": judge_written, "chat": judge_written,
+    "embed": judge_embedded,
 }  # fmt: skip
 LIBRARIES = {
     "classify": ("sklearn",), "pair": ("sklearn",), "regress": ("sklearn",), "tag": (),
     "span": (), "seq2seq": ("sacrebleu", "rouge_score"), "chat": ("sacrebleu", "rouge_score"),
+    "embed": ("sklearn",),
 }  # fmt: skip
 """Modules of the extra `eval` that judging a kind and its baselines need."""
 _PACKAGES = {"sklearn": "scikit-learn", "rouge_score": "rouge-score"}
