@@ -35,7 +35,8 @@ figure{margin:0}p+figure.card{margin-top:.8rem}img{display:block;width:100%;heig
 table{border-collapse:collapse;width:100%}td{padding:.2rem .5rem .2rem 0;vertical-align:top;
 border-top:1px solid var(--line);overflow-wrap:anywhere}tr:first-child td{border-top:0}
 td:first-child{color:var(--soft);width:40%}
-.wide{overflow-x:auto}.wide td:first-child{width:auto}.wide th,.wide td:not(:first-child){
+.wide{overflow-x:auto}.wide td:first-child{width:auto;min-width:7rem;
+overflow-wrap:normal}.wide th,.wide td:not(:first-child){
 white-space:nowrap;font-variant-numeric:tabular-nums}.wide td{padding-right:1.2rem}
 th{text-align:left;font-weight:600;padding:.2rem 1.2rem .3rem 0;color:var(--soft)}
 td b{font-weight:600}td small{color:var(--soft)}
