@@ -14,7 +14,10 @@ import numpy.typing as npt
 from ownlm.data.loader import keys, permuted
 from ownlm.errors import DataError
 
-Marked = tuple[Sequence[int], Sequence[bool]]
+Marked = tuple[
+    Sequence[int] | npt.NDArray[np.int64],
+    Sequence[bool] | npt.NDArray[np.bool_],
+]
 """The ids of a conversation, and which of them are learned (tokenization.chat.Applied)."""
 
 
@@ -73,25 +76,30 @@ class Packing:
         first, rows = step * self._batch, np.uint64(len(self.rows))
         epoch, place = np.divmod(np.arange(first + low, first + high, dtype=np.uint64), rows)
         numbers = permuted(place, len(self.rows), keys(epoch, self._seed)).astype(np.int64)
-        shape = len(numbers), self._size
-        found = PackedExamples(
-            np.full(shape, self._pad, np.int64),
-            np.zeros(shape, np.int32),
-            np.zeros(shape, np.bool_),
-            numbers,
-        )
-        for row, number in enumerate(numbers):
-            self._fill(found, row, self.rows[number])
-        return found
+        chosen = [self.rows[number] for number in numbers]
+        return laid_out(self._kept, chosen, self._size, self._pad)._replace(sample_ids=numbers)
 
-    def _fill(self, found: PackedExamples, row: int, conversations: Sequence[int]) -> None:
+
+def laid_out(
+    marked: Sequence[Marked], rows: Sequence[Sequence[int]], size: int, pad: int
+) -> PackedExamples:
+    """Rows of `size` tokens, each of sequences by their numbers; the rows are numbered from 0."""
+    shape = len(rows), size
+    found = PackedExamples(
+        np.full(shape, pad, np.int64),
+        np.zeros(shape, np.int32),
+        np.zeros(shape, np.bool_),
+        np.arange(len(rows)),
+    )
+    for row, numbers in enumerate(rows):
         begin = 0
-        for count, number in enumerate(conversations, start=1):
-            ids, marks = self._kept[number]
+        for count, number in enumerate(numbers, start=1):
+            ids, marks = marked[number]
             place = slice(begin, begin + len(ids))
             found.tokens[row, place], found.learned[row, place] = ids, marks
             found.documents[row, place] = count
             begin += len(ids)
+    return found
 
 
 def packed(lengths: Sequence[int], size: int) -> list[list[int]]:
@@ -109,4 +117,25 @@ def packed(lengths: Sequence[int], size: int) -> list[list[int]]:
             rows.append([])
         rows[row].append(number)
         bisect.insort(rooms, (room - lengths[number], row))
+    return rows
+
+
+def packed_pairs(sizes: Sequence[tuple[int, int]], rooms: tuple[int, int]) -> list[list[int]]:
+    """Rows of pairs whose first sides fit into the first of `rooms` together and whose second
+    sides fit into the other; each goes to the first row that has room, the largest first.
+
+    >>> packed_pairs([(2, 5), (6, 1), (3, 3), (1, 2)], (6, 8))
+    [[1], [0, 2], [3]]
+    """
+    shares = [max(read / rooms[0], write / rooms[1]) for read, write in sizes]
+    left = np.zeros((len(sizes), 2), np.int64)
+    rows: list[list[int]] = []
+    for number in sorted(range(len(sizes)), key=lambda n: -shares[n]):
+        fits = np.flatnonzero((left[: len(rows)] >= sizes[number]).all(axis=1))
+        row = int(fits[0]) if len(fits) else len(rows)
+        if row == len(rows):
+            rows.append([])
+            left[row] = rooms
+        rows[row].append(number)
+        left[row] -= sizes[number]
     return rows

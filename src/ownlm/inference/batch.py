@@ -8,6 +8,7 @@ Shapes: N texts, R rows (one a text, or one a beam), V vocabulary, K candidates.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from torch import Tensor
 from ownlm.errors import NonFiniteError
 from ownlm.inference.beams import Candidate, Search, Written
 from ownlm.inference.config import WritingConfig
-from ownlm.inference.reading import Ids, Reading, Writer
+from ownlm.inference.reading import Answering, Continuing, Ids, Reading, Writer
+from ownlm.models.model import EncoderDecoder
+from ownlm.objectives.tasks.write import Wanted
 
 TEXTS = 64
 """Texts of a batch at most."""
@@ -38,16 +41,32 @@ class Terms:
     """Ids that are never written: padding."""
 
 
+def generate(model: Any, prompts: Sequence[Ids], wanted: Wanted) -> list[Written]:
+    """What tasks predict with (objectives.tasks.write.Generate)."""
+    writer: Writer = (
+        Answering(model, wanted.opening)
+        if isinstance(model, EncoderDecoder)
+        else Continuing(model.writer, both_ways=wanted.both_ways)
+    )
+    config = WritingConfig(beams=wanted.beams, max_tokens=max(wanted.limits, default=0))
+    terms = Terms(config=config, ends=wanted.ends, vocab=wanted.vocab, banned=wanted.banned)
+    return write(writer, prompts, terms, wanted.limits)
+
+
 @torch.inference_mode()
-def write(writer: Writer, prompts: Sequence[Ids], terms: Terms) -> list[Written]:
-    """What follows each prompt (of at least one id), in the order of the prompts.
+def write(
+    writer: Writer, prompts: Sequence[Ids], terms: Terms, limits: Sequence[int] = ()
+) -> list[Written]:
+    """What follows each prompt (of at least one id), in the order of the prompts; `limits` may
+    bound each text by itself.
 
     Raises NonFiniteError when the model computes nonsense. A prompt that leaves no room in the
     context is followed by nothing, which is not complete.
     """
     found: dict[int, Written] = {}
     for numbers in batches([len(prompt) for prompt in prompts], terms.config):
-        texts = write_together(writer, [prompts[n] for n in numbers], terms)
+        bounds = [limits[n] for n in numbers] if limits else ()
+        texts = write_together(writer, [prompts[n] for n in numbers], terms, bounds)
         found |= dict(zip(numbers, texts, strict=True))
     return [found[n] for n in range(len(prompts))]
 
@@ -55,7 +74,7 @@ def write(writer: Writer, prompts: Sequence[Ids], terms: Terms) -> list[Written]
 @torch.inference_mode()
 def write_plainly(writer: Writer, prompt: Ids, terms: Terms) -> Written:
     """The reference: one text, one beam after the other, all read again for every token."""
-    search = _search(writer, prompt, terms)
+    search = _search(writer, prompt, terms.config.max_tokens, terms)
     while not search.done:
         found = []
         for place, beam in enumerate(search.places):
@@ -83,9 +102,12 @@ def batches(lengths: Sequence[int], config: WritingConfig) -> Iterator[list[int]
         yield batch
 
 
-def write_together(writer: Writer, prompts: Sequence[Ids], terms: Terms) -> list[Written]:
+def write_together(
+    writer: Writer, prompts: Sequence[Ids], terms: Terms, limits: Sequence[int] = ()
+) -> list[Written]:
     """One batch."""
-    searches = [_search(writer, prompt, terms) for prompt in prompts]
+    bounds = limits or [terms.config.max_tokens] * len(prompts)
+    searches = [_search(writer, *one, terms) for one in zip(prompts, bounds, strict=True)]
     here = [n for n, search in enumerate(searches) if not search.done]
     if here:
         group = _Group(terms, [searches[n] for n in here])
@@ -99,8 +121,8 @@ def write_together(writer: Writer, prompts: Sequence[Ids], terms: Terms) -> list
     return [search.best for search in searches]
 
 
-def _search(writer: Writer, prompt: Ids, terms: Terms) -> Search:
-    limit = min(terms.config.max_tokens, writer.room(prompt))
+def _search(writer: Writer, prompt: Ids, bound: int, terms: Terms) -> Search:
+    limit = min(bound, terms.config.max_tokens, writer.room(prompt))
     return Search(terms.config, terms.ends, limit, writer.before(prompt))
 
 

@@ -32,7 +32,11 @@ class TaskOptions(Config):
     """How much the score of no answer must exceed the best answer's to be believed (span)."""
     longest_answer: int = Field(default=30, ge=1)
     """Tokens of an answer at most (span)."""
+    separator: str = "\n"
+    """Stands between a source and what a decoder writes for it (seq2seq)."""
+    both_ways: bool = False
+    """A decoder reads sources in both directions, as an encoder does (seq2seq)."""
     beams: int = Field(default=4, ge=1)
-    """Translations that are followed at once (seq2seq); 1: the likeliest token each time."""
+    """Translations that are followed at once (seq2seq, chat); 1: the likeliest token each time."""
     temperature: float = Field(default=0.05, gt=0.0)
     """Divides the similarities of pairs before the softmax (embed)."""

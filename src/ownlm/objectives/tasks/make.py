@@ -14,10 +14,16 @@ from ownlm.models.heads import SEQUENCE, SPAN, TOKEN
 from ownlm.models.hf_config import Reader
 from ownlm.objectives.tasks.classify import Classify, Regress
 from ownlm.objectives.tasks.config import TaskOptions
-from ownlm.objectives.tasks.marks import Marks, marks
+from ownlm.objectives.tasks.converse import Converse
+from ownlm.objectives.tasks.embed import HEAD as EMBEDS
+from ownlm.objectives.tasks.embed import Embed
+from ownlm.objectives.tasks.marks import LONGEST, Marks, marks
 from ownlm.objectives.tasks.span import Span
 from ownlm.objectives.tasks.tag import Tag
 from ownlm.objectives.tasks.task import Task
+from ownlm.objectives.tasks.write import Generate, Rewrite, Translate, Writes
+from ownlm.objectives.two_sided import Frame
+from ownlm.objectives.vocabulary import roles
 from ownlm.tokenization.tokenizer import Tokenizer
 
 RELATIVE = ("xlnet",)
@@ -45,6 +51,11 @@ class Parts(NamedTuple):
         return marks(self.tokenizer, self.architecture, longest=longest, relative=self.relative)
 
     @property
+    def side(self) -> int:
+        """Tokens of a sequence, or of either side."""
+        return min(self.options.longest or LONGEST, self.architecture.context)
+
+    @property
     def start(self) -> int | None:
         """What the decoder of an encoder-decoder begins with; None for other models."""
         if self.architecture.encoder is None:
@@ -59,8 +70,10 @@ def make_task(
     tokenizer: Tokenizer,
     config: Mapping[str, Any],
     labels: Sequence[str] = (),
+    generate: Generate | None = None,
 ) -> Task:
     """The task named `kind` for the model that `config` (config.json, under any head) describes.
+    Tasks that write texts predict with `generate` (inference.batch.generate).
 
     ConfigError where the family cannot do it, or where the kind is unknown.
     """
@@ -77,6 +90,8 @@ def make_task(
     relative = family.name in RELATIVE
     task = MAKERS[kind](Parts(options, tokenizer, tuple(labels), architecture, config, relative))
     task.head = head
+    if isinstance(task, Writes):
+        task.generate = generate
     return task
 
 
@@ -134,12 +149,54 @@ def _span(p: Parts) -> Task:
     )
 
 
+def _seq2seq(p: Parts) -> Task:
+    o = p.options
+    told: dict[str, Any] = {"beams": o.beams, "smoothing": o.smoothing, "prefix": o.prefix}
+    if p.architecture.encoder is not None:
+        named = roles(p.tokenizer.special)
+        end = named.get("end", p.tokenizer.eos_id)
+        frame = Frame.of(named, p.start if p.start is not None else end, end)
+        return Translate(p.tokenizer, frame, longest=p.side, **told)
+    _require_decoder(p, "seq2seq")
+    told |= {"separator": o.separator, "both_ways": o.both_ways}
+    return Rewrite(p.tokenizer, longest=p.side, **told)
+
+
+def _chat(p: Parts) -> Task:
+    _require_decoder(p, "chat")
+    o = p.options
+    return Converse(p.tokenizer, longest=p.side, beams=o.beams, smoothing=o.smoothing)
+
+
+def _embed(p: Parts) -> Task:
+    if p.architecture.encoder is not None:
+        raise ConfigError(
+            "the task 'embed' needs a model of one stack",
+            where="task",
+            next_command="an encoder such as BERT or MiniLM",
+        )
+    o = p.options
+    return Embed(p.tokenizer, p.marks, temperature=o.temperature, prefix=o.prefix)
+
+
+def _require_decoder(p: Parts, kind: str) -> None:
+    a = p.architecture
+    if not (a.stack.causal and a.head.vocab and a.encoder is None):
+        raise ConfigError(
+            f"the task {kind!r} needs a model that writes",
+            where="task",
+            next_command="a decoder such as GPT-2 or LLaMA"
+            + ("" if kind == "chat" else ", or an encoder-decoder such as T5"),
+        )
+
+
 HEADS = {
     "classify": SEQUENCE,
     "pair": SEQUENCE,
     "regress": SEQUENCE,
     "tag": TOKEN,
     "span": SPAN,
+    "embed": EMBEDS,
 }
 """What stands on the model for each task; other tasks say words."""
 
@@ -149,5 +206,8 @@ MAKERS: dict[str, Callable[[Parts], Task]] = {
     "regress": _regress,
     "tag": _tag,
     "span": _span,
+    "seq2seq": _seq2seq,
+    "chat": _chat,
+    "embed": _embed,
 }
 """How each is made."""
