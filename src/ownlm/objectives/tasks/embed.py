@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ownlm.data.encoded import Encoded
-from ownlm.data.tasks.predictions import Estimate, Prediction, Vector
+from ownlm.data.tasks.predictions import Prediction, Vector
 from ownlm.data.tasks.records import Labelled, Parallel, Record, Scored
 from ownlm.models.model import SingleStack
 from ownlm.models.sentences import Embedder
@@ -37,8 +37,7 @@ HEAD = "Model"
 
 
 class Embed(Reading):
-    """Mean-pooled vectors of length one. A record of one text is embedded, of two their cosine
-    is estimated."""
+    """Mean-pooled vectors of length one, of one text a record or of two."""
 
     head = HEAD
 
@@ -95,27 +94,19 @@ class Embed(Reading):
     def predict(
         self, model: nn.Module, encoded: Sequence[Encoded], records: Sequence[Record]
     ) -> list[Prediction]:
-        """A vector of each text; of two texts their cosine."""
+        """A vector of each text."""
         texts = [text for item in encoded for text in (item, item.extra) if text is not None]
-        vectors: dict[int, list[Tensor]] = {}
-        found = {number: (text, each) for number, text, each in self.predicted(model, texts)}
-        for number in range(len(texts)):
-            text, each = found[number]
-            vectors.setdefault(text.record, []).append(each)
-        return [prediction(vectors[number]) for number in range(len(records))]
+        found = {number: each for number, _, each in self.predicted(model, texts)}
+        vectors: dict[int, list[tuple[float, ...]]] = {}
+        for number, text in enumerate(texts):
+            vectors.setdefault(text.record, []).append(tuple(found[number].tolist()))
+        return [Vector(*vectors[number]) for number in range(len(records))]
 
 
 def numbered(texts: Sequence[bytes]) -> npt.NDArray[np.int64]:
     """Equal texts get equal numbers."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)
-
-
-def prediction(vectors: Sequence[Tensor]) -> Prediction:
-    """What is said of the vectors of a record."""
-    if len(vectors) == 1:
-        return Vector(tuple(vectors[0].tolist()))
-    return Estimate(float(vectors[0] @ vectors[1]))
 
 
 def texts(record: Record) -> tuple[str, str | None]:
