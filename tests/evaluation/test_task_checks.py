@@ -78,6 +78,19 @@ def test_what_is_broken_is_found(broken: type[Classify], name: str) -> None:
     assert finding.passed is False and finding.measured is not None and finding.measured > 1e-3
 
 
+class Compared(Classify):
+    """Says that its sequences are compared with one another."""
+
+    additive = False
+
+
+def test_only_packing_is_checked_where_sequences_are_compared() -> None:
+    task, model = made("bert", "classify")
+    assert isinstance(task, Classify)
+    found = findings(Compared(task.tokenizer, task.marks, task.labels), model, "classify")
+    assert [finding.passed for finding in found.values()] == [None, True, None]
+
+
 def test_a_check_that_breaks_has_failed() -> None:
     task, model = made("bert", "classify")
     assert isinstance(task, Classify)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from ownlm.data.encoded import Encoded, EncodedExamples, examples
-from ownlm.evaluation.finding import Finding, at_most, broke
+from ownlm.evaluation.finding import Finding, at_most, broke, not_applicable
 from ownlm.evaluation.learning import check_overfitting
 from ownlm.evaluation.parity import (
     TOLERANCE,
@@ -25,6 +25,8 @@ from ownlm.training.config import OptimizerConfig
 
 SEQUENCES = 8
 """On which a check works; as different in length as there are."""
+SHARING = "packed sequences = separate sequences"
+"""The check that makes sense even where sequences are compared with one another."""
 
 
 def task_checks(
@@ -39,14 +41,17 @@ def task_checks(
     With an `optimizer` it is seen, too, whether a batch can be learned by heart.
     """
     rows = chosen(encoded)
-    checks: dict[str, Callable[[nn.Module], Finding]] = {
-        "accumulated gradients = full batch": lambda m: check_accumulation(m, task, rows),
-        "packed sequences = separate sequences": lambda m: check_sharing(m, task, rows),
-        "padded rows = unpadded rows": lambda m: check_filling(m, task, rows),
+    checks = {
+        "accumulated gradients = full batch": check_accumulation,
+        SHARING: check_sharing,
+        "padded rows = unpadded rows": check_filling,
     }
     for name, check in checks.items():
+        if not (task.additive or name == SHARING):
+            yield not_applicable(name, "sequences of a batch are compared with one another")
+            continue
         try:
-            yield check(sharpened(make_model()))
+            yield check(sharpened(make_model()), task, rows)
         except Exception as error:  # noqa: BLE001, the other checks are still to be made
             yield broke(name, error)
     if optimizer is not None:
@@ -64,7 +69,7 @@ def check_sharing(model: nn.Module, task: Task, rows: EncodedExamples) -> Findin
     """Sequences that share rows against a row for each: losses and gradients."""
     together, apart = collated(task, rows), collated(unpacked(task), rows)
     return at_most(
-        "packed sequences = separate sequences",
+        SHARING,
         difference(learned(model, task, [together]), learned(model, task, [apart])),
         TOLERANCE,
         "relative difference",

@@ -43,6 +43,9 @@ class Task(ABC):
 
     partners: ClassVar[bool] = False
     covers: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
+    """Whether a batch costs what its sequences cost one by one; not so where they are compared
+    with one another."""
     head: str = ""
     labels: tuple[str, ...] = ()
     packs: bool = True
