@@ -62,11 +62,11 @@ class Marks:
 
     def __call__(self, *texts: Sequence[int] | Ids) -> Marked:
         """One text or two, as many tokens as there is room for."""
-        cutted = cut([np.asarray(ids, np.int64) for ids in texts], self.room(len(texts)))
+        fitted = cut([np.asarray(ids, np.int64) for ids in texts], self.room(len(texts)))
         parts, kinds, begins, at = [], [], {}, 0
         for what, segment in self.forms[len(texts) - 1]:
             if isinstance(what, str):
-                ids = cutted["AB".index(what)]
+                ids = fitted["AB".index(what)]
                 begins[what] = at
             else:
                 ids = np.array([what], np.int64)
