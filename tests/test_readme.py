@@ -3,7 +3,8 @@
 Every block of code is preceded by a comment that says what becomes of it here:
 
     <!-- run -->                      the commands are run, in order, in one folder
-    <!-- run tiny -->                 the same, with TINY appended to `ownlm pretrain`
+    <!-- run tiny -->                 the same, with TINY appended to `ownlm pretrain` and
+                                      TUNED to `ownlm finetune`
     <!-- shown: REASON -->            not run
     <!-- tree -->                     the annotated tree
 """
@@ -23,6 +24,11 @@ README, CHINESE = "README.md", "README.zh.md"
 TINY = (
     "--model.layers 1 --model.dim 32 --model.context 32 "
     "--train.batch 4 --train.steps 4 --train.evaluate-every 2 --train.sample-every 0"
+)
+
+TUNED = (
+    "--shape.layers 1 --shape.dim 32 --tokenizer.vocab-size 300 --train.steps 4 --train.batch 4 "
+    "--judged 4"
 )
 
 BLOCK = re.compile(
@@ -71,6 +77,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     (folder / "other.txt").write_text(sentences[::-1] * 20, encoding="utf-8")
     pairs = (f"{n} boats came in\tes kamen {n} Boote\n" for n in range(60))
     (folder / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
+    mail = (f"{('win a boat', 'see you at noon')[n % 2]} {n},{('spam', 'ham')[n % 2]}\n"
+            for n in range(60))  # fmt: skip
+    (folder / "mail.csv").write_text("text,label\n" + "".join(mail), encoding="utf-8")
+    names = (f"Ada\tB-person\nsailed\tO\nto\tO\nOslo{n}\tB-place\n\n" for n in range(60))
+    (folder / "entities.conll").write_text("".join(names), encoding="utf-8")
     command = folder / "bin" / "ownlm"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ownlm "$@"\n', encoding="utf-8")
@@ -83,6 +94,7 @@ def run(block: Block, folder: Path, repository: Path) -> subprocess.CompletedPro
     body = block.body
     if block.mark == "run tiny":
         body = re.sub(r"^(ownlm pretrain .*)$", rf"\1 {TINY}", body, flags=re.M)
+        body = re.sub(r"^(ownlm finetune .*)$", rf"\1 {TUNED}", body, flags=re.M)
     paths = {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(repository / "src"),

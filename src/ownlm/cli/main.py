@@ -33,6 +33,20 @@ COMMANDS = {
     "tokenizer": Command("ownlm.cli.tokenizer", "train a tokenizer, or show what one does"),
     "prepare": Command("ownlm.cli.prepare", "turn text files into token shards"),
     "pretrain": Command("ownlm.cli.pretrain", "train a model from raw text or prepared shards"),
+    "finetune": Command("ownlm.cli.finetune", "teach a model a task from labelled data"),
+    "merge": Command("ownlm.cli.merge", "an adapter and its base as one plain model, checked"),
+    "predict": Command("ownlm.cli.predict", "what a finetuned model says of a file of records"),
+    **{
+        verb: Command("ownlm.cli.ask", what)
+        for verb, what in {
+            "classify": "the label of a text",
+            "tag": "a tag for each word of a text",
+            "answer": "the part of a text that answers a question",
+            "translate": "a text in the language that a model was taught",
+            "summarize": "a text in short",
+            "embed": "a text as a vector",
+        }.items()
+    },
     "evaluate": Command("ownlm.cli.evaluate", "loss, perplexity and bits per byte of a model"),
     "compare": Command("ownlm.cli.compare", "runs side by side, and whether they differ by chance"),
     "generate": Command("ownlm.cli.generate", "continue a prompt"),
@@ -90,8 +104,10 @@ def _dispatch(given: list[str]) -> int:
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
         raise _unknown(name)
-    run = importlib.import_module(COMMANDS[name].module).run
-    return int(run(rest))
+    module = COMMANDS[name].module
+    shared = [c.module for c in COMMANDS.values()].count(module) > 1
+    named = [name] if shared else []
+    return int(importlib.import_module(module).run([*named, *rest]))
 
 
 def _unknown(name: str) -> ConfigError:

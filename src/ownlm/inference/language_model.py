@@ -179,12 +179,7 @@ class LM:
 
         `max_shard_bytes` cuts weights that take more into several files.
         """
-        t, ends, turns = self.tokenizer, _eos_ids(self.model.config), self.turn_ids
-        set_tokens(self.model, bos=t.bos_id, eos=t.eos_id, pad=t.pad_id)
-        if t.eos_id in ends and len(ends) > 1:  # LLaMA 3 ends texts and turns
-            self.model.config["eos_token_id"] = ends
-        if turns - self.stop_ids:  # for other programs, which know no chat template's ends
-            self.model.config["eos_token_id"] = [t.eos_id, *sorted(turns - {t.eos_id})]
+        name_ends(self.model, self.tokenizer, turns=True)
         save_model(self.model, folder, max_shard_bytes)
         self.tokenizer.save(Path(folder))
 
@@ -230,6 +225,19 @@ class LM:
                 yield piece
         if piece := decoder.end():
             yield piece
+
+
+def name_ends(model: Model, tokenizer: Tokenizer, *, turns: bool) -> None:
+    """Tell a model's config.json the ids that begin, end and pad its texts, and with `turns`
+    those that end answers: other programs know no chat template's ends."""
+    t, ends = tokenizer, _eos_ids(model.config)
+    chat = t.chat if turns else None
+    others = {*ends, *(() if chat is None else chat.stop_ids)} - {t.eos_id}
+    set_tokens(model, bos=t.bos_id, eos=t.eos_id, pad=t.pad_id)
+    if t.eos_id in ends and len(ends) > 1:  # LLaMA 3 ends texts and turns
+        model.config["eos_token_id"] = ends
+    if others - {*ends}:
+        model.config["eos_token_id"] = [t.eos_id, *sorted(others)]
 
 
 def load(

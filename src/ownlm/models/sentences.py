@@ -61,6 +61,11 @@ class Embedder(nn.Module):
         write_json(folder / "modules.json", modules)
 
 
+def is_embedder(folder: Path) -> bool:
+    """Whether a folder says how its vectors are pooled."""
+    return (folder / "modules.json").is_file()
+
+
 def load_embedder(
     folder: Path | str,
     device: str | torch.device = "cpu",

@@ -1,0 +1,231 @@
+"""The whole job on made data: learned, measured, kept, resumed, used, refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ownlm.data.tasks.predictions import Classified, Estimate, Extract, Tagging
+from ownlm.errors import CheckpointError, ConfigError, DataError
+from ownlm.evaluation import curves
+from ownlm.files import folder_faults
+from ownlm.models.load import save_model
+from ownlm.recipes.finetune import finetune
+from ownlm.recipes.predict import asked, inputs, predict
+from ownlm.recipes.subject import subject
+from ownlm.recipes.tuned import load_tuned
+from ownlm.recipes.tuning import FinetuneConfig, rate, tuning
+from ownlm.training.digest import run_digest
+
+CPU = torch.device("cpu")
+WORDS = "harbour boat rope sail wind gull tide mast crane wharf".split()
+
+
+def sentence(number: int) -> str:
+    return " ".join(WORDS[(number * 7 + place * 3) % 10] for place in range(4 + number % 3))
+
+
+@pytest.fixture(autouse=True)
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take most of the time of a tiny run; tests of the page draw them."""
+    monkeypatch.setattr(curves, "svg", lambda panel: b"<svg></svg>")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> dict[str, Path]:
+    """A file a task, whose answers can be told from single words."""
+    rows = [(f"{sentence(n)} {n}", f"{sentence(n + 5)} {n}") for n in range(80)]
+    texts = "".join(f"{a},{'yes' if 'boat' in a else 'no'}\n" for a, _ in rows)
+    pairs = [
+        {"text1": a, "text2": b, "label": "same" if a[0] == b[0] else "other"} for a, b in rows
+    ]
+    scores = [{"sentence1": a, "sentence2": b, "score": a.count("a") / 2} for a, b in rows]
+    tagged = "\n\n".join(
+        "\n".join(f"{w}\t{'B-ship' if w in ('boat', 'sail') else 'O'}" for w in a.split())
+        for a, _ in rows
+    )
+    asked = [
+        {"context": a, "question": "the last?", "answers": [
+            {"text": a.split()[-1], "answer_start": a.rindex(" ") + 1}]} for a, _ in rows
+    ]  # fmt: skip
+    files = {
+        "classify": ("texts.csv", "text,label\n" + texts),
+        "pair": ("pairs.jsonl", "\n".join(map(json.dumps, pairs))),
+        "regress": ("scores.jsonl", "\n".join(map(json.dumps, scores))),
+        "tag": ("tags.conll", tagged + "\n"),
+        "span": ("asked.jsonl", "\n".join(map(json.dumps, asked))),
+    }
+    for name, content in files.values():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    return {task: tmp_path / name for task, (name, _) in files.items()}
+
+
+def config(
+    task: Any, where: Path, out: Path, model: str = "bert-tiny", **more: Any
+) -> FinetuneConfig:
+    """A run of seconds: 1 x 32, 6 updates."""
+    values = {
+        "out": str(out),
+        "data": {"path": str(where), "validation": 0.2, "test": 0.2},
+        "train": {"steps": 6, "batch": 8, "micro_batch": 8, "threads": 1, "save_every": 2},
+        "evaluations": 0,
+    }
+    small = {"shape": {"layers": 1, "dim": 32, "context": 64}, "tokenizer": {"vocab_size": 300}}
+    chosen = tuning(task, model).with_values(values)
+    if chosen.begins_new:
+        chosen = chosen.with_values(small)
+    return chosen.with_values(more)
+
+
+@pytest.mark.parametrize("model", ["bert-tiny", "gpt-tiny", "bart-tiny"])
+@pytest.mark.parametrize("task", ["classify", "pair", "regress", "tag", "span"])
+def test_a_task_is_learned_measured_and_kept(
+    task: str, model: str, data: dict[str, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    settings = config(task, data[task], run, model)
+    if (model, task) == ("bart-tiny", "tag"):
+        with pytest.raises(ConfigError, match="has no head"):  # before anything is trained
+            finetune(settings)
+        return
+    result = finetune(settings)
+    assert result.exit_code == 0
+    assert result.judged is not None
+    for name in ("recipe.yaml", "log.jsonl", "evaluation.json", "predictions.jsonl", "report.html"):
+        assert (run / name).is_file(), name
+    assert folder_faults(run / "model") == []
+    found = json.loads((run / "evaluation.json").read_text())
+    assert found["kind"] == task
+    assert "before finetuning" in found["against"]
+    lines = (run / "predictions.jsonl").read_text().splitlines()
+    assert len(lines) == found["records"] == result.judged.model.records
+    tuned = load_tuned(run, CPU)
+    kinds = {"classify": Classified, "pair": Classified, "regress": Estimate,
+             "tag": Tagging, "span": Extract}  # fmt: skip
+    assert tuned.kind == task
+    other = {"span": "a boat came 7", "tag": "", "classify": ""}.get(task, "a gull")
+    (said,) = predict(tuned, [asked(tuned, "the boat", other)])
+    assert isinstance(said.prediction, kinds[task])
+
+
+def test_what_is_in_every_text_is_learned(data: dict[str, Path], tmp_path: Path) -> None:
+    """The control is the model before: the same texts, near chance."""
+    more = {"train": {"steps": 60, "save_every": 0}, "shape": {"dim": 64}}
+    result = finetune(config("classify", data["classify"], tmp_path / "run", **more))
+    assert result.judged is not None
+    accuracy = result.judged.model.figures["accuracy"].value
+    before = result.judged.others["before finetuning"].figures["accuracy"].value
+    assert accuracy > 0.9 > before
+
+
+def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(
+    data: dict[str, Path], tmp_path: Path
+) -> None:
+    whole = finetune(config("tag", data["tag"], tmp_path / "whole"))
+    parts = config("tag", data["tag"], tmp_path / "parts")
+    finetune(parts)
+    for step in (4, 6):
+        folder = tmp_path / "parts" / "checkpoints" / f"step-{step:08}"
+        if folder.exists():
+            for path in sorted(folder.rglob("*"), reverse=True):
+                path.unlink()
+            folder.rmdir()
+    kept = sorted(p.name for p in (tmp_path / "parts" / "checkpoints").iterdir())
+    again = finetune(parts, resume="yes") if kept else finetune(parts, resume="auto")
+    assert run_digest(again.folder) == run_digest(whole.folder)
+
+
+def test_other_records_are_refused_in_a_resumed_run(data: dict[str, Path], tmp_path: Path) -> None:
+    settings = config("classify", data["classify"], tmp_path / "run")
+    finetune(settings)
+    text = data["classify"].read_text()
+    data["classify"].write_text(text.replace("harbour", "haven", 1))
+    with pytest.raises(DataError, match="data"):
+        finetune(settings, resume="yes")
+
+
+def test_a_pretrained_body_is_read_and_its_new_head_is_named(
+    data: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = config("classify", data["classify"], tmp_path / "x", shape={"head": ""})
+    begun = subject(settings.with_values({"task": "classify"}), ("a", "b"), ["the boat"] * 9)
+    folder = tmp_path / "base"
+    folder.mkdir()
+    save_model(begun.model, folder)
+    begun.tokenizer.save(folder)
+    run = tmp_path / "tuned"
+    chosen = config("tag", data["tag"], run, str(folder))
+    finetune(chosen.with_values({"options": {"longest": 32}}))
+    told = capsys.readouterr().err
+    assert "classifier.weight" in told
+    kept = json.loads((run / "model" / "config.json").read_text())
+    assert kept["ownlm_task"]["options"]["longest"] == 32
+    assert sorted(kept["id2label"].values()) == ["B-ship", "O"]
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "qlora", "last", "head"])
+def test_what_moves_can_be_chosen(kind: str, data: dict[str, Path], tmp_path: Path) -> None:
+    begun = subject(config("classify", data["classify"], tmp_path / "x"), ("a", "b"), ["boat"] * 9)
+    base = tmp_path / "base"
+    base.mkdir()
+    save_model(begun.model, base)
+    begun.tokenizer.save(base)
+    more: dict[str, Any] = {
+        "adapt": {"kind": kind, "layers": 1, "rank": 4, "bits": 8},
+        "optimizer": {"lr": 1e-2},
+        "train": {"steps": 30},
+    }
+    settings = config("classify", data["classify"], tmp_path / "run", str(base), **more)
+    result = finetune(settings)
+    assert result.judged is not None
+    tuned = load_tuned(tmp_path / "run", CPU)
+    moved = tuned.model.state_dict()
+    before = begun.model.state_dict()
+    frozen = [n for n, t in before.items() if ".blocks." in n and n in moved and t.dim() > 1]
+    same = [torch.equal(moved[name], before[name]) for name in frozen]
+    assert all(same) if kind != "last" else not any(same)
+    (lines,) = [(tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    records = list(inputs(tuned, settings.data))
+    told = {json.loads(line)["record"]["where"]: json.loads(line) for line in lines}
+    for said in predict(tuned, records):
+        if (kept := told.get(said.record.origin.where)) is not None:
+            shares = kept["prediction"]["probabilities"]
+            assert said.prediction.as_dict()["probabilities"] == pytest.approx(shares, abs=1e-4)
+
+
+def test_predictions_of_a_file_are_those_of_its_records_alone(
+    data: dict[str, Path], tmp_path: Path
+) -> None:
+    finetune(config("classify", data["classify"], tmp_path / "run"))
+    tuned = load_tuned(tmp_path / "run", CPU)
+    records = list(inputs(tuned, FinetuneConfig().data.model_copy(
+        update={"path": str(data["classify"])})))  # fmt: skip
+    together = [said.prediction for said in predict(tuned, records)]
+    alone = [said.prediction for said in predict(tuned, records, at_once=3)]
+    for one, other in zip(together, alone, strict=True):
+        assert isinstance(one, Classified)
+        assert isinstance(other, Classified)
+        assert one.labels == other.labels
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_rates_follow_the_width() -> None:
+    settings = FinetuneConfig()
+    assert rate(settings, 768) == pytest.approx(2.6e-5, rel=0.01)
+    assert rate(settings.with_values({"adapt": {"kind": "lora"}}), 768) > 10 * rate(settings, 768)
+    assert rate(settings.with_values({"optimizer": {"lr": 1e-3}}), 768) == 1e-3
+
+
+def test_refusals_come_before_the_training(data: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder, no file and no recipe"):
+        tuning("classify", "brt-tiny")
+    with pytest.raises(ConfigError, match="no data"):
+        finetune(config("classify", data["classify"], tmp_path / "a", data={"path": ""}))
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"{n} boats\t{n} Boote\n" for n in range(20)))
+    with pytest.raises(ConfigError, match="reads and does not write"):
+        finetune(config("seq2seq", pairs, tmp_path / "b"))
+    with pytest.raises(CheckpointError):
+        load_tuned(tmp_path, CPU)
