@@ -117,5 +117,5 @@ def test_the_later_one_wins(tmp_path: Path) -> None:
     assert (options.run.train.steps, options.run.train.batch) == (9, 5)
     assert (options.run.task, options.run.adapt.kind, options.resume) == ("tag", "lora", "yes")
     assert options.run.optimizer.kind == "muon"  # as the recipe has it
-    with pytest.raises(ConfigError, match="nearest is --train.batch"):
+    with pytest.raises(ConfigError, match=r"nearest is --train\.batch"):
         read_options(["tag", "bert-tiny", "--train.bach", "5"])
