@@ -9,6 +9,7 @@ from tiny import RECORDS, made
 from torch import nn
 
 from ownlm.evaluation.finding import Finding
+from ownlm.evaluation.parity import collated, difference, learned
 from ownlm.evaluation.task_checks import chosen, task_checks
 from ownlm.objectives.objective import Batch, Loss
 from ownlm.objectives.tasks.classify import Classify
@@ -34,6 +35,29 @@ def test_tasks_hold(family: str, kind: str) -> None:
     found = findings(*made(family, kind), kind)
     assert [*found] == NAMES
     assert all(finding.passed for finding in found.values()), found
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", "bart"])
+def test_writing_holds_and_a_leak_is_found(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = made(family, "seq2seq")
+    found = findings(task, model, "seq2seq")
+    assert all(finding.passed for finding in found.values()), found
+    collate = task.collate
+
+    def leaking(*given: Any) -> Batch:
+        batch = collate(*given)
+        return {n: t.clamp(max=1) if n.endswith("mask") else t for n, t in batch.items()}
+
+    broken = copy.copy(task)
+    monkeypatch.setattr(broken, "collate", leaking)
+    encoded = chosen(encode_all(task, RECORDS["seq2seq"]))
+    whole = learned(model, task, [collated(task, encoded)])
+    assert difference(learned(model, task, [collated(broken, encoded)]), whole) > 1e-3
+
+
+def test_embedding_shares_rows_without_a_leak() -> None:
+    found = findings(*made("bert", "embed"), "embed")
+    assert [finding.passed for finding in found.values()] == [None, True, None]
 
 
 class Averaged(Classify):

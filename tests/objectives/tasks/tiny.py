@@ -10,7 +10,7 @@ from examples import bpe, wordpiece
 from torch import Tensor, nn
 
 from ownlm.data.encoded import Encoded, examples
-from ownlm.data.tasks.records import Answer, Labelled, Origin, Question, Scored, Tagged
+from ownlm.data.tasks.records import Answer, Labelled, Origin, Parallel, Question, Scored, Tagged
 from ownlm.evaluation.parity import sharpened
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
@@ -76,12 +76,21 @@ def questions(sizes: Sequence[int]) -> list[Question]:
     return found
 
 
+def parallel(sizes: Sequence[int]) -> list[Parallel]:
+    return [
+        Parallel(origin=HERE, source=sentence(size), target=sentence(size // 2 + 1, 1))
+        for size in sizes
+    ]
+
+
 RECORDS: dict[str, Any] = {
     "classify": labelled([3, 11, 5, 7, 2, 9]),
     "pair": labelled([3, 11, 5, 7, 2, 9], pairs=True),
     "regress": scored([3, 11, 5, 7, 2, 9]),
     "tag": tagged([3, 11, 5, 7, 2, 9], predicate=1),
     "span": questions([5, 14, 8, 20, 6, 9]),
+    "seq2seq": parallel([3, 11, 5, 7, 2, 9]),
+    "embed": parallel([3, 11, 5, 7, 2, 9]),
 }
 NAMED = {"tag": TAGS, "regress": (), "span": ()}
 

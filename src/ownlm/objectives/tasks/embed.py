@@ -40,6 +40,7 @@ class Embed(Reading):
     """Mean-pooled vectors of length one, of one text a record or of two."""
 
     head = HEAD
+    additive = False
 
     def __init__(
         self, tokenizer: Tokenizer, marks: Marks, *, temperature: float = 0.05, prefix: str = ""

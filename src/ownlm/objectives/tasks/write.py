@@ -148,7 +148,8 @@ class Translate(Writes):
         sizes = [(len(pair.source), len(pair.target)) for pair in pairs]
         read, write = (max(side) for side in zip(*sizes))
         rows = []
-        for numbers in packed_pairs(sizes, (read, write)):
+        alone = [[number] for number in range(len(pairs))]
+        for numbers in packed_pairs(sizes, (read, write)) if self.packs else alone:
             sides = Sides(read, write, self.frame, self.pad)
             for number in numbers:
                 sides.add(pairs[number])
@@ -187,7 +188,8 @@ class Continue(Writes):
         marked = [(item.ids, item.target) for item in examples.items]
         lengths = [len(item.ids) for item in examples.items]
         size = max(2, *lengths)
-        rows = laid_out(marked, packed(lengths, size), size, self.pad)
+        shared = packed(lengths, size) if self.packs else [[n] for n in range(len(marked))]
+        rows = laid_out(marked, shared, size, self.pad)
         batch = Chat().collate(rows, rng)
         if self.both_ways:
             read = (rows.documents > 0) & ~rows.learned
