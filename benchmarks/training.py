@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +57,32 @@ def work(contestant: str, options: argparse.Namespace) -> None:
         print(json.dumps(time.perf_counter() - start), file=answers, flush=True)
 
 
-def start(contestant: str, options: argparse.Namespace) -> subprocess.Popen[str]:
+def start(
+    contestant: str, options: argparse.Namespace, script: str, passed: Sequence[str]
+) -> subprocess.Popen[str]:
     """A worker process; jemalloc for peers at their best."""
     environment = dict(os.environ) | {"OMP_NUM_THREADS": str(options.threads)}
     peer = not contestant.startswith("ownlm") and not contestant.endswith("fp32-eager")
     if peer and (library := ctypes.util.find_library("jemalloc")):
         environment |= {"LD_PRELOAD": library, "MALLOC_CONF": "thp:always"}
-    words = [sys.executable, __file__, "--worker", contestant]
-    for name in PASSED:
+    words = [sys.executable, script, "--worker", contestant]
+    for name in passed:
         words += [f"--{name}", str(getattr(options, name))]
-    words += ["--sort"] if options.sort else []
+    words += [f"--{name}" for name in ("sort", "apart") if getattr(options, name, False)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return subprocess.Popen(words, env=environment, **pipes)
 
 
 def turn(worker: subprocess.Popen[str], updates: int) -> float:
     """Let one worker make `updates` updates; seconds."""
+    return float(ask(worker, updates))
+
+
+def ask(worker: subprocess.Popen[str], updates: int) -> Any:
+    """The same; whatever it answers."""
     assert worker.stdin and worker.stdout
     print(updates, file=worker.stdin, flush=True)
-    return float(json.loads(worker.stdout.readline()))
+    return json.loads(worker.stdout.readline())
 
 
 def parse() -> argparse.Namespace:
@@ -103,13 +111,18 @@ def usual(options: argparse.Namespace) -> list[str]:
     return ["ownlm-bf16-eager", *(f"{peer}-{BEST}" for peer in peers)]
 
 
-def ready(names: list[str], options: argparse.Namespace) -> dict[str, subprocess.Popen[str]]:
+def ready(
+    names: list[str],
+    options: argparse.Namespace,
+    script: str = __file__,
+    passed: Sequence[str] = PASSED,
+) -> dict[str, subprocess.Popen[str]]:
     """Workers that have made their first updates; one that cannot is left out."""
     workers = {}
     for name in names:
-        worker = start(name, options)
+        worker = start(name, options, script, passed)
         try:
-            print(f"{name}: ready after {turn(worker, options.warm):.1f} s", file=sys.stderr)
+            print(f"{name}: ready after {ask(worker, options.warm)} s", file=sys.stderr)
         except (OSError, ValueError):
             print(f"{name}: cannot take part", file=sys.stderr)
             continue
