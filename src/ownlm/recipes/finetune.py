@@ -22,6 +22,7 @@ from ownlm.errors import ConfigError
 from ownlm.evaluation.report import REPORT
 from ownlm.evaluation.tasks.display import show
 from ownlm.evaluation.tasks.judge import require
+from ownlm.inference.batch import generate
 from ownlm.inspection.architecture import describe
 from ownlm.log import say
 from ownlm.models.adapt import adapt
@@ -131,7 +132,8 @@ def gathered(config: FinetuneConfig) -> Parts:
     data = read_records(config)
     found = subject(config, data.labels, (text for one in data.train for text in texts_of(one)))
     adapt(found.model, config.adapt, config.train.seed)
-    task = make_task(config.task, config.options, found.tokenizer, found.model.config, data.labels)
+    c, labels = found.model.config, data.labels
+    task = make_task(config.task, config.options, found.tokenizer, c, labels, generate)
     learned = lessons(data, task)
     task.prepare(learned.train)
     return Parts(data, found, task, learned)

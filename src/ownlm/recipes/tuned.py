@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ownlm.errors import CheckpointError
+from ownlm.inference.batch import generate
 from ownlm.inference.find import find_model
 from ownlm.inference.language_model import load_tokenizer_of, name_ends
 from ownlm.models.adapters import is_adapter, save_adapter
@@ -74,7 +75,7 @@ def load_tuned(
     tokenizer = load_tokenizer_of(path)
     found: TaskKind = kind or told.get("kind") or kind_of(model, tokenizer, folder)
     options = TaskOptions.parse(told.get("options", {}), f"{folder}/config.json: {KEY}")
-    task = make_task(found, options, tokenizer, model.config, labels_of(model.config))
+    task = make_task(found, options, tokenizer, model.config, labels_of(model.config), generate)
     return Tuned(model.eval(), tokenizer, task, found, folder)
 
 
