@@ -84,6 +84,20 @@ def test_a_text_is_asked_about(
     assert "%" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["all", "lora"])
+def test_the_doctor_looks_at_a_task(
+    kind: str, letters: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["gpt-tiny", *SMALL] if kind == "all" else [str(run / "model")]
+    words = ["doctor", "classify", model[0], "--data", str(letters), *model[1:]]
+    assert main([*words, "--adapt.kind", kind, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    checks = {check["name"]: check["passed"] for check in found["checks"]}
+    assert found["passed"]
+    assert checks["packed sequences = separate sequences"]
+    assert checks["merged adapter = adapter"] is (None if kind == "all" else True)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ownlm.cli import finetune
 from ownlm.cli.options import parse
 from ownlm.cli.pretrain import starting_values
 from ownlm.log import say
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.named import recipe, table
+from ownlm.recipes.tuning import LEARNS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +30,11 @@ INTRODUCTION = """Check a run before it is started, on its own model, tokenizer 
   ownlm doctor RECIPE --data PATH [options]
 
 The options are those of `ownlm pretrain`. The model is built in float32 and works on a few
-sequences from the beginning of the text. The recipes are:
+sequences from the beginning of the text.
+
+  ownlm doctor TASK MODEL --data PATH [options]
+
+checks a finetuning, with the options of `ownlm finetune`. The recipes are:
 
 """
 MARKS = {True: ("pass", "green"), False: ("FAIL", "bold red"), None: ("-", "dim")}
@@ -49,6 +55,8 @@ class Options:
 
 def run(args: list[str]) -> int:
     """0 when every check that applies has passed, else 1."""
+    if args and args[0] in LEARNS:
+        return run_task(args)
     options = read_options(args)
     from ownlm.evaluation.doctor import examine, timed
     from ownlm.recipes.doctor import subject
@@ -65,6 +73,23 @@ def run(args: list[str]) -> int:
         print(json.dumps({"passed": not failed, "checks": rows}, ensure_ascii=False))
     else:
         _show(findings, f"ownlm pretrain {shlex.join(pretrain_words(options.run, args))}")
+    return 1 if failed else 0
+
+
+def run_task(args: list[str]) -> int:
+    """The checks of a finetuning, whose words are those of `ownlm finetune`."""
+    as_json = "--json" in args
+    options = finetune.read_options([word for word in args if word != "--json"])
+    from ownlm.evaluation.doctor import timed
+    from ownlm.recipes.task_doctor import task_findings
+
+    findings = list(timed(task_findings(options.run)))
+    failed = [finding for finding, _ in findings if finding.passed is False]
+    if as_json:
+        rows = [finding.as_dict() | {"seconds": seconds} for finding, seconds in findings]
+        print(json.dumps({"passed": not failed, "checks": rows}, ensure_ascii=False))
+    else:
+        _show(findings, f"ownlm finetune {shlex.join(args)}")
     return 1 if failed else 0
 
 

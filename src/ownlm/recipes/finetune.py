@@ -18,6 +18,7 @@ from rich.console import Console
 from ownlm import files, runtime
 from ownlm.data.encoded import EncodedLoader
 from ownlm.data.tasks.load import TaskData
+from ownlm.data.tasks.records import Labelled, Question
 from ownlm.errors import ConfigError
 from ownlm.evaluation.report import REPORT
 from ownlm.evaluation.tasks.display import show
@@ -45,6 +46,8 @@ from ownlm.training.trainer import Result, Trainer
 class Parts(NamedTuple):
     """What a finetuning brings together."""
 
+    config: FinetuneConfig
+    """What was asked, with what the data settle."""
     data: TaskData
     subject: Subject
     task: Task
@@ -110,7 +113,7 @@ def finetune(
     device = runtime.pick_device(config.device)
     with open_run(config.folder, resume=resume) as run:
         parts = gathered(config)
-        asked, config = config, derived(config, parts)
+        asked, config = config, derived(parts)
         run.agree(config.model_dump(mode="json"), allow_change=allow_change)
         run.agree_on(parts.identity)
         files.write_text(run.path / RECIPE, config.to_yaml())
@@ -130,17 +133,30 @@ def finetune(
 def gathered(config: FinetuneConfig) -> Parts:
     """Data, model and task of a configuration, fitted to each other."""
     data = read_records(config)
+    config = settled(config, data)
     found = subject(config, data.labels, (text for one in data.train for text in texts_of(one)))
     adapt(found.model, config.adapt, config.train.seed)
     c, labels = found.model.config, data.labels
     task = make_task(config.task, config.options, found.tokenizer, c, labels, generate)
     learned = lessons(data, task)
     task.prepare(learned.train)
-    return Parts(data, found, task, learned)
+    return Parts(config, data, found, task, learned)
 
 
-def derived(config: FinetuneConfig, parts: Parts) -> FinetuneConfig:
-    """`config` with nothing left open."""
+def settled(config: FinetuneConfig, data: TaskData) -> FinetuneConfig:
+    """`config` with what the records tell: that questions may have no answer, that a text may
+    have several labels."""
+    none = any(isinstance(one, Question) and not one.answers for one in data.train)
+    several = any(isinstance(one, Labelled) and len(one.labels) != 1 for one in data.train)
+    options = {"no_answer": True} if none else {}
+    return config.with_values(
+        {"options": options | ({"multi_label": True} if several else {})}, "what the data hold"
+    )
+
+
+def derived(parts: Parts) -> FinetuneConfig:
+    """The configuration with nothing left open."""
+    config = parts.config
     train, per_epoch = config.train, max(1, len(parts.lessons.train) // config.train.batch)
     steps = train.steps or max(1, round(config.epochs * per_epoch))
     look = max(1, round(per_epoch / config.evaluations)) if config.evaluations else 0
