@@ -226,3 +226,18 @@ def test_numbers_that_are_none_are_refused() -> None:
         model.embed.tokens.weight[9] = float("nan")
     with pytest.raises(NonFiniteError, match="not numbers"):
         write_together(Continuing(model), [[9], [8]], terms())
+
+
+@torch.no_grad()
+def test_beams_in_half_precision() -> None:
+    """Kernels for bf16, where there are any, take beams of one text as queries of one row: what
+    is written is as likely in float32 as it was said to be."""
+    told, half = terms(beams=4), Answering(model_of("marian").bfloat16(), [1, 2])
+    writer, checked = Answering(model_of("marian"), [1, 2]), 0
+    for prompt, one in zip(prompts(12), write(half, prompts(12), told), strict=True):
+        if not one.complete:
+            logs = [writer.whole(prompt, one.ids[:n]).log_softmax(-1) for n in range(len(one.ids))]
+            nats = sum(float(log_V[id]) for log_V, id in zip(logs, one.ids, strict=True))
+            assert one.score == pytest.approx(nats / len(one.ids), rel=0.1)
+            checked += 1
+    assert checked > 2

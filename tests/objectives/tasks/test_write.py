@@ -220,6 +220,12 @@ def test_a_model_that_does_not_write_is_refused() -> None:
             make_task(kind, TaskOptions(), bpe(), config)
 
 
+def test_a_family_with_a_memory_reads_no_prefix() -> None:
+    assert made("lstm")[0].packs
+    with pytest.raises(ConfigError, match="lstm reads in one direction only"):
+        made("lstm", both_ways=True)
+
+
 def test_how_texts_are_asked_for() -> None:
     """A translation may have 50 tokens more than its source, a decoder what training had."""
     asked: list[Wanted] = []

@@ -12,6 +12,7 @@ from ownlm.models.families import family_of
 from ownlm.models.family import Architecture, Family
 from ownlm.models.heads import SEQUENCE, SPAN, TOKEN
 from ownlm.models.hf_config import Reader
+from ownlm.objectives.make import REMEMBER
 from ownlm.objectives.tasks.classify import Classify, Regress
 from ownlm.objectives.tasks.config import TaskOptions
 from ownlm.objectives.tasks.converse import Converse
@@ -158,6 +159,12 @@ def _seq2seq(p: Parts) -> Task:
         frame = Frame.of(named, p.start if p.start is not None else end, end)
         return Translate(p.tokenizer, frame, longest=p.side, **told)
     _require_decoder(p, "seq2seq")
+    if o.both_ways and family_of(p.config).name in REMEMBER:
+        raise ConfigError(
+            f"{family_of(p.config).name} reads in one direction only",
+            where="both_ways",
+            next_command="leave out both_ways, or choose a family such as gpt2 or llama",
+        )
     told |= {"separator": o.separator, "both_ways": o.both_ways}
     return Rewrite(p.tokenizer, longest=p.side, **told)
 
