@@ -47,7 +47,7 @@ class FinetuneConfig(Config):
     """Folder of the run; empty: runs/ and task and model."""
     device: str = ""
     """cpu, cuda, mps; empty: the best there is."""
-    epochs: float = pydantic.Field(default=3.0, gt=0.0)
+    epochs: float = pydantic.Field(default=4.0, gt=0.0)
     """Passes over the training records that decide train.steps where that is 0."""
     evaluations: float = pydantic.Field(default=1.0, ge=0.0)
     """Evaluations a pass; 0: train.evaluate_every decides."""
@@ -60,7 +60,7 @@ class FinetuneConfig(Config):
     """Of a new model: learned from the training texts."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=0.0, betas=(0.9, 0.999), weight_decay=0.01)
     schedule: ScheduleConfig = ScheduleConfig(kind="cosine", final=0.0)
-    train: TrainConfig = TrainConfig(steps=0, batch=16, save_every=0, compile="off")
+    train: TrainConfig = TrainConfig(steps=0, batch=32, save_every=0, compile="off")
     baselines: bool = True
     """Measure simple ways to do the task beside the model."""
     untuned: bool = True
@@ -106,9 +106,9 @@ def tuning(task: TaskKind, model: str) -> FinetuneConfig:
 
 
 RATES: dict[str, float] = {
-    "all": 2e-2, "last": 4e-2, "head": 0.4, "lora": 0.3, "dora": 0.3, "qlora": 0.3,
+    "all": 4e-2, "last": 4e-2, "head": 0.4, "lora": 0.3, "dora": 0.3, "qlora": 0.3,
 }  # fmt: skip
-"""Highest learning rate times the model's width, by what moves: 2.6e-5 for all of BERT-base."""
+"""Highest learning rate times the model's width, by what moves: 5.2e-5 for all of BERT-base."""
 
 
 def rate(config: FinetuneConfig, dim: int) -> float:
