@@ -12,8 +12,8 @@ from ownlm.log import Row, warn
 class SpikeWatch:
     """Tells when a loss jumps out of what the last updates looked like.
 
-    A spike is half as high again as any of the last 32 losses, and a tenth of a nat above their
-    median; and it is further above it than eight times their usual distance from it. So neither
+    A spike is half as high again as any of the last 32 losses, and half a nat above their median;
+    and it is further above it than eight times their usual distance from it. So neither
     a noisy loss raises an alarm nor one near zero, nor one that is high now and then, as of a
     classifier that is sure of most texts.
     """
@@ -27,7 +27,7 @@ class SpikeWatch:
         if len(self._last) >= 8:
             middle = statistics.median(self._last)
             usual = statistics.median(abs(x - middle) for x in self._last)
-            apart = max(0.1, 8 * usual)
+            apart = max(0.5, 8 * usual)
             spike = loss > 1.5 * max(self._last) and loss - middle > apart
         self._last.append(loss)
         return spike
