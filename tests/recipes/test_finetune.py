@@ -27,6 +27,11 @@ def sentence(number: int) -> str:
     return " ".join(WORDS[(number * 7 + place * 3) % 10] for place in range(4 + number % 3))
 
 
+def talk(said: str, answered: str) -> dict[str, Any]:
+    turns = [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
+    return {"messages": turns}
+
+
 @pytest.fixture(autouse=True)
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take most of the time of a tiny run; tests of the page draw them."""
@@ -56,6 +61,8 @@ def data(tmp_path: Path) -> dict[str, Path]:
         "regress": ("scores.jsonl", "\n".join(map(json.dumps, scores))),
         "tag": ("tags.conll", tagged + "\n"),
         "span": ("asked.jsonl", "\n".join(map(json.dumps, asked))),
+        "seq2seq": ("pairs.tsv", "".join(f"{a}\t{b}\n" for a, b in rows)),
+        "chat": ("talks.jsonl", "\n".join(json.dumps(talk(a, b)) for a, b in rows)),
     }
     for name, content in files.values():
         (tmp_path / name).write_text(content, encoding="utf-8")
@@ -108,6 +115,37 @@ def test_a_task_is_learned_measured_and_kept(
     other = {"span": "a boat came 7", "tag": "", "classify": ""}.get(task, "a gull")
     (said,) = predict(tuned, [asked(tuned, "the boat", other)])
     assert isinstance(said.prediction, kinds[task])
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("seq2seq", "transformer-tiny"),
+        ("seq2seq", "t5-tiny"),
+        ("seq2seq", "gpt-tiny"),
+        ("chat", "gpt-tiny"),
+        ("embed", "bert-tiny"),
+    ],
+)
+def test_what_is_written_is_judged_and_written_again(
+    task: str, model: str, data: dict[str, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    source = data["seq2seq" if task == "embed" else task]
+    settings = config(task, source, run, model, judged=4, options={"longest": 64})
+    result = finetune(settings)
+    assert result.judged is not None
+    assert result.judged.model.kind == task
+    tuned = load_tuned(run, CPU)
+    assert tuned.kind == task
+    lines = (run / "predictions.jsonl").read_text().splitlines()
+    told = {json.loads(line)["record"]["where"]: json.loads(line)["prediction"] for line in lines}
+    assert len(told) == 4
+    if task != "seq2seq":
+        return
+    for said in predict(tuned, inputs(tuned, settings.data)):
+        if (kept := told.get(said.record.origin.where)) is not None:
+            assert said.prediction.as_dict() == kept
 
 
 def test_what_is_in_every_text_is_learned(data: dict[str, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from ownlm.data.tasks.choose import Columns
 from ownlm.data.tasks.config import Task, TaskDataConfig
 from ownlm.data.tasks.conversations import chat
 from ownlm.data.tasks.labelled import PAIR, TEXT, text_of
-from ownlm.data.tasks.names import PAIRS, TEXTS, WORDS
+from ownlm.data.tasks.names import PAIRS, SIDES, TEXTS, WORDS
 from ownlm.data.tasks.notes import Notes
 from ownlm.data.tasks.recognise import KINDS, read_parts
 from ownlm.data.tasks.records import (
@@ -99,13 +99,7 @@ def _builder(columns: Columns, config: TaskDataConfig, task: Task) -> Build:
         context = columns.need("context", config.text_column, ("context",), TEXT)
         question = columns.need("question", "", ("question",), TEXT)
         return lambda row: typed(text_of(row, question), text_of(row, context), task, row.origin)
-    asked = config.text_column or config.source_column
-    if not asked and columns.pair(("text", "pair"), PAIRS):
-        pass
-    elif not columns.find("text", asked, SOURCES, TEXT):
-        columns.only("text", columns.texts(), TEXT)
-    if config.pair_column:
-        columns.find("pair", config.pair_column, (), PAIR)
+    _choose(columns, config, task)
     used = dict(columns.used)
     return lambda row: typed(
         text_of(row, used["text"]),
@@ -113,6 +107,24 @@ def _builder(columns: Columns, config: TaskDataConfig, task: Task) -> Build:
         task,
         row.origin,
     )
+
+
+def _choose(columns: Columns, config: TaskDataConfig, task: Task) -> None:
+    """The columns that are read; of files as they are learned from, not the answers."""
+    asked = config.text_column or config.source_column
+    if not asked and task == "seq2seq":
+        texts = columns.texts()
+        if columns.pair(("text", "target"), SIDES):
+            return
+        if len(texts) == 2:  # a source and its target
+            columns.used["text"] = texts[0]
+            return
+    if not asked and columns.pair(("text", "pair"), PAIRS):
+        return
+    if not columns.find("text", asked, SOURCES, TEXT):
+        columns.only("text", columns.texts(), TEXT)
+    if config.pair_column:
+        columns.find("pair", config.pair_column, (), PAIR)
 
 
 def _tagged(row: Row, name: str) -> Tagged:
