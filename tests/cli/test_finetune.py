@@ -11,6 +11,11 @@ from ownlm.cli.finetune import read_options
 from ownlm.cli.main import main
 from ownlm.errors import ConfigError
 from ownlm.evaluation import curves
+from ownlm.inference.language_model import LM
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import build_model
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.train import train_tokenizer
 
 SMALL = (
     "--shape.layers 1 --shape.dim 32 --shape.context 64 --tokenizer.vocab-size 300 --train.steps 4 "
@@ -82,6 +87,24 @@ def test_a_text_is_asked_about(
     monkeypatch.setattr("sys.stdin", io.StringIO("a free boat\n"))
     assert main(["classify", str(run)]) == 0
     assert "%" in capsys.readouterr().out
+
+
+def test_a_model_is_evaluated_on_its_task_or_by_prompting(
+    run: Path, letters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--task", "classify", "--data", str(letters), "--json"]
+    assert main(["evaluate", str(run), *words]) == 0
+    taught = json.loads(capsys.readouterr().out)
+    kept = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    assert taught["figures"]["accuracy"] == kept["figures"]["accuracy"]
+    tokenizer = train_tokenizer(["abc"], TokenizerConfig(kind="byte"))
+    config = ModelConfig(vocab=tokenizer.vocab_size, dim=16, heads=2, layers=1, context=256)
+    LM(build_model(config, seed=1), tokenizer).save(tmp_path / "lm")
+    shots = ["--shots", "2", "--records", "4"]
+    assert main(["evaluate", str(tmp_path / "lm"), *words, *shots]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["records"] == 4
+    assert "bag of words" in told["against"]
 
 
 @pytest.mark.parametrize("kind", ["all", "lora"])

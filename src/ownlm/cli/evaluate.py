@@ -10,10 +10,12 @@ import tyro
 from pydantic import Field
 
 from ownlm import log
-from ownlm.cli.options import parse
+from ownlm.cli.options import parse, value_of
 from ownlm.config import Config
 from ownlm.data.config import DataConfig
+from ownlm.data.tasks.config import TaskDataConfig
 from ownlm.errors import DataError
+from ownlm.objectives.tasks.config import TaskKind
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,8 +54,59 @@ class EvaluateOptions(Config):
     """Print the result, or the error, as one line of JSON."""
 
 
+class TaskOptions(Config):
+    """Measure a model on a task: one that was taught it, or, with --shots, a decoder that is told
+    what to do."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """Model folder or run folder."""
+    task: TaskKind
+    """classify, pair, regress, tag, span, seq2seq, chat or embed."""
+    data: TaskDataConfig
+    shots: int | None = None
+    """Training records that are shown in the prompt, 0 for none; unset: the model was taught."""
+    told: str = ""
+    """What the task is, in your words; with --shots."""
+    records: int = Field(default=0, ge=0)
+    """Test records that are judged, the first ones; 0: all."""
+    out: str = ""
+    """A file for the predictions, JSON lines."""
+    device: str = ""
+    """cpu, cuda, mps; empty: the best there is."""
+    json_output: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False
+    """Print the result, or the error, as one line of JSON."""
+
+
+def run_task(args: list[str]) -> int:
+    """The same of a task."""
+    options = parse(TaskOptions, args, prog="ownlm evaluate")
+    from ownlm.recipes.examined import examine
+
+    found = examine(
+        options.model,
+        options.task,
+        options.data,
+        shots=options.shots,
+        told=options.told,
+        most=options.records,
+        out=options.out,
+        device=options.device,
+    )
+    if options.json_output:
+        print(json.dumps(found.as_dict(), ensure_ascii=False))
+        return 0
+    from rich.console import Console
+
+    from ownlm.evaluation.tasks.display import show
+
+    show(found.model, found.others, Console(highlight=False))
+    return 0
+
+
 def run(args: list[str]) -> int:
     """The command; returns the exit code."""
+    if value_of(args, "--task") is not None:
+        return run_task(args)
     options = parse(EvaluateOptions, args, prog="ownlm evaluate", description=__doc__)
     from ownlm.evaluation.likelihood import likelihood
     from ownlm.inference.language_model import load

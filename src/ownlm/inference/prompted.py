@@ -1,0 +1,185 @@
+"""A decoder that does a task by being told: in words, with some examples or none (Brown et al.
+2020, arXiv:2005.14165, section 2).
+
+Which of two texts is spam?            what the task is, once
+Text: Win a boat                       k examples and their answers
+Answer: spam
+Text: See you at noon                  the record
+Answer:                                the label that is likeliest here, or what is written
+
+With a chat template each example is a question of the user and an answer of the assistant.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ownlm.data.tasks.predictions import (
+    Classified,
+    Estimate,
+    Extract,
+    Prediction,
+    Tagging,
+    Writing,
+)
+from ownlm.data.tasks.records import Labelled, Parallel, Question, Record, Scored, Tagged
+from ownlm.errors import ConfigError
+from ownlm.inference.config import WritingConfig
+from ownlm.inference.language_model import LM
+from ownlm.tokenization.messages import Messages
+
+TOLD = {
+    "classify": "Which of these labels does the text have: {labels}? Answer with the label.",
+    "pair": "Which of these labels do both texts have together: {labels}? Answer with it.",
+    "regress": "Which number belongs to the text? Answer with the number.",
+    "tag": "Tag each word of the text, as word/TAG. The tags are {labels}.",
+    "span": "Answer the question with words of the text.",
+    "seq2seq": "Write what belongs to the text.",
+}
+"""What each task is, in words."""
+ANSWER = "Answer:"
+LINES = 96
+"""Tokens of an answer at most; of tags, more."""
+
+
+class Prompted:
+    """A task done by a language model that was not taught it."""
+
+    def __init__(
+        self,
+        lm: LM,
+        kind: str,
+        labels: Sequence[str],
+        examples: Sequence[Record] = (),
+        told: str = "",
+    ) -> None:
+        """`examples` are shown with their answers; `told` says what the task is, in place of our
+        own words. ConfigError for a task that cannot be told so."""
+        if kind not in TOLD:
+            raise ConfigError(
+                f"{kind} cannot be done by prompting",
+                where="task",
+                next_command=f"choose among {', '.join(TOLD)}",
+            )
+        lm.require_writer()
+        self.lm, self.kind, self.labels, self.examples = lm, kind, tuple(labels), list(examples)
+        self.told = told or TOLD[kind].format(labels=", ".join(self.labels))
+
+    def predict(self, records: Sequence[Record]) -> list[Prediction]:
+        """One prediction a record, in order."""
+        if self.kind in ("classify", "pair"):
+            return [self.likeliest(record) for record in records]
+        config = WritingConfig(max_tokens=LINES * (4 if self.kind == "tag" else 1))
+        written = self.lm.write([self.prompt(record) for record in records], config)
+        return [self.read(one, record) for one, record in zip(written, records, strict=True)]
+
+    def prompt(self, record: Record) -> str | Messages:
+        """What the model reads before it answers."""
+        shown = [(question(one), answer(one)) for one in self.examples]
+        if self.lm.tokenizer.chat is None:
+            parts = [f"{asked}\n{ANSWER} {said}\n" for asked, said in shown]
+            return "\n".join([self.told, "", *parts, f"{question(record)}\n{ANSWER}"])
+        turns = [{"role": "system", "content": self.told}]
+        for asked, said in shown:
+            turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+        return [*turns, {"role": "user", "content": question(record)}]
+
+    @torch.inference_mode()
+    def likeliest(self, record: Record) -> Classified:
+        """The label whose tokens are likeliest together; shares among the labels."""
+        before = self.lm.prompt_ids(self.prompt(record))
+        space = "" if self.lm.tokenizer.chat is not None else " "
+        rows = [self.lm.tokenizer.encode(space + label) for label in self.labels]
+        scores = [self.score(before, row) for row in rows]
+        shares = np.exp(np.array(scores) - max(scores))
+        shares /= shares.sum()
+        probabilities = dict(zip(self.labels, shares.tolist(), strict=True))
+        return Classified((self.labels[int(shares.argmax())],), probabilities)
+
+    def score(self, before: Sequence[int], said: Sequence[int]) -> float:
+        """Log-probability of some tokens behind others; what is too long loses its beginning."""
+        room = self.lm.model.context - len(said)
+        ids = [*before[-room:], *said]
+        read = torch.tensor([ids[:-1]], device=self.lm.model.device)
+        output = self.lm.writer(read)
+        features = output.features[:, -len(said) :]
+        logits = output._replace(features=features).logits[0, :, : self.lm.tokenizer.vocab_size]
+        targets = torch.tensor(said, device=logits.device)
+        return -float(F.cross_entropy(logits.float(), targets, reduction="sum"))
+
+    def read(self, written: Writing, record: Record) -> Prediction:
+        """What a written answer says; the first line of it."""
+        text = written.text.strip().partition("\n")[0].strip()
+        if isinstance(record, Scored):
+            return Estimate(first_number(text, default=self.usual()))
+        if isinstance(record, Question):
+            start = record.context.lower().find(text.lower()) if text else -1
+            return Extract(text, start)
+        if isinstance(record, Tagged):
+            return Tagging(tags_of(text, record.words, self.labels))
+        return Writing(text, written.complete)
+
+    def usual(self) -> float:
+        """The mean of the examples' scores, for an answer without a number."""
+        scores = [one.score for one in self.examples if isinstance(one, Scored)]
+        return sum(scores) / len(scores) if scores else 0.0
+
+
+def question(record: Record) -> str:
+    """A record as it is asked about."""
+    if isinstance(record, Question):
+        return f"Text: {record.context}\nQuestion: {record.question}"
+    if isinstance(record, Tagged):
+        about = "" if record.predicate is None else f"\nVerb: {record.words[record.predicate]}"
+        return f"Text: {' '.join(record.words)}{about}"
+    if isinstance(record, Parallel):
+        return f"Text: {record.source}"
+    assert isinstance(record, Labelled | Scored)
+    second = "" if record.pair is None else f"\nText: {record.pair}"
+    return f"Text: {record.text}{second}"
+
+
+def answer(record: Record) -> str:
+    """What is right, as it is to be said."""
+    if isinstance(record, Labelled):
+        return ", ".join(record.labels)
+    if isinstance(record, Scored):
+        return f"{record.score:g}"
+    if isinstance(record, Question):
+        return record.answers[0].text if record.answers else "none"
+    if isinstance(record, Tagged):
+        return " ".join(f"{word}/{tag}" for word, tag in zip(record.words, record.tags))
+    assert isinstance(record, Parallel)
+    return record.target
+
+
+def first_number(text: str, default: float) -> float:
+    """The first number in a text.
+
+    >>> first_number("about 3.5 of 5", 0.0)
+    3.5
+    """
+    found = re.search(r"-?\d+(?:\.\d+)?", text)
+    value = float(found.group()) if found else default
+    return value if math.isfinite(value) else default
+
+
+def tags_of(text: str, words: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
+    """The tag of each word in a text of word/TAG; the last label, or O, where none is given.
+
+    >>> tags_of("Ada/B-person sailed/O", ["Ada", "sailed", "off"], ["B-person", "O"])
+    ('B-person', 'O', 'O')
+    """
+    usual = "O" if "O" in labels else labels[-1]
+    given = [piece.rpartition("/")[::2] for piece in text.split()]
+    found, at = [], 0
+    for word in words:
+        tag = usual
+        if at < len(given) and given[at][0] == word:
+            tag, at = given[at][1] if given[at][1] in labels else usual, at + 1
+        found.append(tag)
+    return tuple(found)

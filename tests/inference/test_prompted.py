@@ -1,0 +1,103 @@
+"""Tasks by prompting: what is read, which label is likeliest, what a written answer says."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from ownlm.data.tasks.predictions import Classified, Estimate, Extract, Tagging, Writing
+from ownlm.data.tasks.records import Answer, Labelled, Origin, Parallel, Question, Scored, Tagged
+from ownlm.errors import ConfigError
+from ownlm.inference.language_model import LM
+from ownlm.inference.prompted import Prompted, first_number, tags_of
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import build_model
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.templates import with_template
+from ownlm.tokenization.train import train_tokenizer
+
+HERE = Origin("here")
+
+
+def labelled(text: str, *labels: str) -> Labelled:
+    return Labelled(origin=HERE, text=text, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def lm() -> LM:
+    """A random model over bytes, whose logits are far from even."""
+    tokenizer = train_tokenizer(["abc"], TokenizerConfig(kind="byte"))
+    config = ModelConfig(vocab=tokenizer.vocab_size, dim=32, heads=2, layers=1, context=400)
+    model = build_model(config, seed=1)
+    with torch.no_grad():
+        model.embed.tokens.weight.mul_(8)
+    return LM(model, tokenizer)
+
+
+def test_what_is_read(lm: LM) -> None:
+    task = Prompted(lm, "classify", ("spam", "ham"), [labelled("win a boat", "spam")])
+    assert task.prompt(labelled("see you")) == (
+        "Which of these labels does the text have: spam, ham? Answer with the label.\n\n"
+        "Text: win a boat\nAnswer: spam\n\n"
+        "Text: see you\nAnswer:"
+    )
+    chatty = LM(build_model(lm.model.config | {"vocab_size": 300}, seed=1),
+                with_template(lm.tokenizer))  # fmt: skip
+    turns: Any = Prompted(chatty, "classify", ("spam", "ham"), task.examples).prompt(labelled("a"))
+    assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user"]
+    assert turns[2]["content"] == "spam"
+
+
+def test_the_likeliest_label_by_hand(lm: LM) -> None:
+    task = Prompted(lm, "classify", ("spam", "ham", "other"))
+    record = labelled("see you at the harbour")
+    scores = []
+    for label in task.labels:
+        before, said = lm.prompt_ids(task.prompt(record)), lm.tokenizer.encode(" " + label)
+        shares = lm.model(torch.tensor([[*before, *said]])).logits[0].log_softmax(-1)
+        scores.append(sum(float(shares[len(before) - 1 + n, id]) for n, id in enumerate(said)))
+    (found,) = task.predict([record])
+    assert isinstance(found, Classified)
+    expected = torch.tensor(scores).softmax(0)
+    assert list(found.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-4)
+    assert found.labels == (task.labels[int(expected.argmax())],)
+    (other,) = task.predict([labelled("another text")])  # the control: the text matters
+    assert isinstance(other, Classified)
+    assert list(other.probabilities.values()) != pytest.approx(expected.tolist(), rel=1e-2)
+
+
+def test_what_is_too_long_loses_its_beginning(lm: LM) -> None:
+    task = Prompted(lm, "classify", ("spam", "ham"))
+    (found,) = task.predict([labelled("boat " * 400)])
+    assert isinstance(found, Classified)
+    assert sum(found.probabilities.values()) == pytest.approx(1)
+
+
+def test_written_answers_are_read(lm: LM) -> None:
+    written = Writing(" 3.5 of 5\nand more", complete=True)
+    scored = Scored(origin=HERE, text="a", score=1.0)
+    task = Prompted(lm, "regress", (), [scored])
+    assert task.read(written, scored) == Estimate(3.5)
+    assert task.read(Writing("none", complete=True), scored) == Estimate(1.0)
+    asked = Question(origin=HERE, context="A boat in Oslo", question="?", answers=())
+    assert task.read(Writing("oslo", complete=True), asked) == Extract("oslo", 10)
+    tagged = Tagged(origin=HERE, words=("Ada", "sailed"), tags=())
+    tags = Prompted(lm, "tag", ("B-person", "O")).read(Writing("Ada/B-person x", True), tagged)
+    assert tags == Tagging(("B-person", "O"))
+    pair = Parallel(origin=HERE, source="a", target="b")
+    assert task.read(written, pair) == Writing("3.5 of 5", complete=True)
+    assert first_number("about -2", 0.0) == -2
+    assert tags_of("", ["a"], ["X", "Y"]) == ("Y",)
+
+
+def test_all_kinds_answer(lm: LM) -> None:
+    span = Question(origin=HERE, context="a b", question="?", answers=(Answer("b", 2),))
+    for kind, record, said in (
+        ("span", span, Extract),
+        ("seq2seq", Parallel(origin=HERE, source="a", target="b"), Writing),
+        ("tag", Tagged(origin=HERE, words=("a",), tags=("O",)), Tagging),
+    ):
+        (found,) = Prompted(lm, kind, ("O",), [record]).predict([record])
+        assert isinstance(found, said)
+    with pytest.raises(ConfigError, match="cannot be done by prompting"):
+        Prompted(lm, "embed", ())
