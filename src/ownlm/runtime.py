@@ -86,6 +86,23 @@ def _usable(wanted: str) -> "torch.device":
     return device
 
 
+def pick_dtype(wanted: "str | torch.dtype | None") -> "torch.dtype | None":
+    """The number format of a name; None stays open. ConfigError for a name that is unknown."""
+    import torch
+
+    names = {
+        "float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16,
+        "bf16": torch.bfloat16, "float16": torch.float16, "fp16": torch.float16,
+    }  # fmt: skip
+    if wanted is None or isinstance(wanted, torch.dtype):
+        return wanted
+    if wanted not in names:
+        raise ConfigError(
+            f"{wanted!r} is unknown", where="dtype", next_command=f"one of {', '.join(names)}"
+        )
+    return names[wanted]
+
+
 @functools.cache
 def cpu_flags() -> frozenset[str]:
     """Instruction sets of the processor as Linux names them; empty elsewhere."""

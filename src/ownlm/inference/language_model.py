@@ -26,7 +26,7 @@ from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model
 from ownlm.models.with_adapter import base_of, load_with_adapter
 from ownlm.objectives.two_sided import Frame
 from ownlm.objectives.vocabulary import roles
-from ownlm.runtime import pick_device
+from ownlm.runtime import pick_device, pick_dtype
 from ownlm.tokenization.from_gguf import from_gguf
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.messages import Messages, Tools
@@ -257,7 +257,7 @@ def load(
     """
     folder = find_model(Path(path))
     place = pick_device(str(device or ""))
-    kind = _dtype(dtype)
+    kind = pick_dtype(dtype)
     if kind is None and place.type == "cpu":
         kind = torch.float32
     if is_adapter(folder):
@@ -282,20 +282,6 @@ def _tokenizer(path: Path, base: str | Path = "") -> Tokenizer:
     if is_gguf(path):
         return from_gguf(read_gguf(path).metadata, str(path))
     return load_tokenizer(path)
-
-
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    names = {
-        "float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16,
-        "bf16": torch.bfloat16, "float16": torch.float16, "fp16": torch.float16,
-    }  # fmt: skip
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype not in names:
-        raise ConfigError(
-            f"{dtype!r} is unknown", where="dtype", next_command=f"one of {', '.join(names)}"
-        )
-    return names[dtype]
 
 
 def _eos_ids(config: dict[str, Any]) -> list[int]:
