@@ -23,10 +23,11 @@ from ownlm.evaluation.tasks.baselines import baselines
 from ownlm.evaluation.tasks.judge import evaluation, judge, write_evaluation
 from ownlm.evaluation.tasks.judgement import Judgement
 from ownlm.evaluation.tasks.report import write_task_report
+from ownlm.models.model import Model
 from ownlm.objectives.tasks.config import TaskKind
 from ownlm.objectives.tasks.task import Task
 from ownlm.recipes.lessons import Lessons
-from ownlm.recipes.tuned import load_tuned
+from ownlm.recipes.tuned import fluent, load_tuned
 from ownlm.recipes.tuning import WRITERS, FinetuneConfig
 from ownlm.training.run import RunFolder
 
@@ -103,15 +104,14 @@ def untuned(
     task: Task,
     data: TaskData,
     lessons: Lessons,
-    model: nn.Module,
+    model: Model,
 ) -> Judgement | None:
     """What the model does before the first update; None where it would say nothing: a new model
     that is to write."""
     if not config.untuned or (config.begins_new and config.task in WRITERS):
         return None
     records, encoded = chosen(config, data, lessons)
-    model.eval()
-    predictions = task.predict(model, encoded, records)
+    predictions = task.predict(fluent(model, config.task).eval(), encoded, records)
     return judge(config.task, records, predictions, data.labels)
 
 

@@ -2,8 +2,8 @@
 
 Shapes are those of the BERT miniatures (Turc et al. 2019, arXiv:1908.08962). All learn with Muon,
 which was better than AdamW in each family compared, though not at as many rates. Rates of `tiny`
-are measured where benchmarks/RESULTS.md shows it, and otherwise taken from a family with its norms
-in the same place: 6e-3 before the sublayers, 3e-3 after them. Larger sizes follow a rule.
+are the best of those compared in benchmarks/RESULTS.md, for ctrl that of gpt. Larger sizes follow
+a rule.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,18 +64,18 @@ LEARNERS = {
     "qwen":            Learner("qwen3", "bpe", 6e-3, "Qwen 3: the next token.", grouped=True),
     "transformer_xl":  Learner("transformer-xl", "bpe", 3e-3,
                                "Transformer-XL: the next token, with memory.", segments=4),
-    "bert":            Learner("bert", "wordpiece", 3e-3,
+    "bert":            Learner("bert", "wordpiece", 6e-3,
                                "BERT: hidden tokens, next sentence.", BIASED),
-    "roberta":         Learner("roberta", "bpe", 3e-3, "RoBERTa: hidden tokens.", BIASED),
+    "roberta":         Learner("roberta", "bpe", 6e-3, "RoBERTa: hidden tokens.", BIASED),
     "modernbert":      Learner("modernbert", "bpe", 6e-3, "ModernBERT: hidden tokens."),
     "electra":         Learner("electra", "wordpiece", 3e-3,
                                "ELECTRA: which tokens were replaced.", BIASED),
-    "xlnet":           Learner("xlnet", "unigram", 3e-3,
+    "xlnet":           Learner("xlnet", "unigram", 1.2e-2,
                                "XLNet: tokens in random order, with memory.", segments=4),
     "t5":              Learner("t5", "unigram", 6e-3, "T5: hidden spans."),
-    "bart":            Learner("bart", "bpe", 3e-3,
+    "bart":            Learner("bart", "bpe", 6e-3,
                                "BART: text put in order and filled in.", BIASED),
-    "transformer":     Learner("marian", "bpe", 3e-3,
+    "transformer":     Learner("marian", "bpe", 6e-3,
                                "The 2017 Transformer: hidden spans.", BIASED),
 }
 # fmt: on

@@ -1,5 +1,6 @@
 """Finetuned models on disk: written with what their task needs, opened again ready for it."""
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from ownlm import runtime
 from ownlm.errors import CheckpointError
 from ownlm.inference.batch import generate
 from ownlm.inference.find import find_model
@@ -21,8 +23,9 @@ from ownlm.models.with_adapter import load_with_adapter
 from ownlm.objectives.tasks.config import TaskKind, TaskOptions
 from ownlm.objectives.tasks.make import KEY, make_task
 from ownlm.objectives.tasks.task import Task
+from ownlm.recipes.machine import NARROW
 from ownlm.recipes.subject import Subject
-from ownlm.recipes.tuning import FinetuneConfig
+from ownlm.recipes.tuning import WRITERS, FinetuneConfig
 from ownlm.tokenization.tokenizer import Tokenizer
 
 
@@ -76,7 +79,16 @@ def load_tuned(
     found: TaskKind = kind or told.get("kind") or kind_of(model, tokenizer, folder)
     options = TaskOptions.parse(told.get("options", {}), f"{folder}/config.json: {KEY}")
     task = make_task(found, options, tokenizer, model.config, labels_of(model.config), generate)
-    return Tuned(model.eval(), tokenizer, task, found, folder)
+    return Tuned(fluent(model, found).eval(), tokenizer, task, found, folder)
+
+
+def fluent(model: Model, kind: TaskKind) -> Model:
+    """A model in the number format that it answers fastest in: where texts are written on a
+    processor with fast bfloat16, a copy in that."""
+    slow = not runtime.fast_bf16(model.device) or model.architecture.stack.dim < NARROW
+    if kind not in WRITERS or model.device.type != "cpu" or slow:
+        return model
+    return copy.deepcopy(model).bfloat16()
 
 
 def kind_of(model: Model, tokenizer: Tokenizer, folder: Path) -> TaskKind:
