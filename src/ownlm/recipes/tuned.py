@@ -17,7 +17,7 @@ from ownlm.inference.language_model import load_tokenizer_of, name_ends
 from ownlm.models.adapters import is_adapter, save_adapter
 from ownlm.models.heads import SEQUENCE, SPAN, TOKEN
 from ownlm.models.load import load_any, save_model
-from ownlm.models.model import EncoderDecoder, Model, SingleStack
+from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model, SingleStack
 from ownlm.models.sentences import Embedder, is_embedder
 from ownlm.models.with_adapter import load_with_adapter
 from ownlm.objectives.tasks.config import TaskKind, TaskOptions
@@ -46,6 +46,8 @@ def saver(config: FinetuneConfig, subject: Subject) -> Callable[[nn.Module, Path
     def save(model: nn.Module, folder: Path) -> None:
         assert isinstance(model, Model)
         model.config[KEY] = told
+        if config.options.both_ways:
+            model.config[PREFIX_LM] = True
         name_ends(model, subject.tokenizer, turns=config.task == "chat")
         if config.adapt.low_rank:
             save_adapter(model, folder, os.path.abspath(subject.base))
