@@ -24,6 +24,8 @@ def test_a_text_a_line(tmp_path: Path) -> None:
         ("two boats", (), "3"),
     ]
     assert read(tmp_path, "b.txt", "one boat\n", "tag")[0].words == ("one", "boat")
+    (talk,) = read(tmp_path, "c.txt", "who are you?\n", "chat")
+    assert [(turn.role, turn.content) for turn in talk.messages] == [("user", "who are you?")]
 
 
 def test_a_table_with_or_without_its_answers(tmp_path: Path) -> None:

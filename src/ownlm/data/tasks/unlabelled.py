@@ -37,7 +37,7 @@ def read_inputs(config: TaskDataConfig, task: Task) -> Iterator[Record]:
     DataError for what cannot be read, with its path and line.
     """
     plain = [s for s in discover(Path(config.path), config.files, KINDS).sources if is_plain(s)]
-    if plain and task not in ("span", "chat"):
+    if plain and task != "span":
         for source in plain:
             yield from _lines(source, task, config)
         return
@@ -76,8 +76,7 @@ def typed(text: str, other: str, task: Task, origin: Origin) -> Record:
     if task == "seq2seq":
         return Parallel(origin=origin, source=text, target="")
     if task == "chat":
-        said = (Message("user", text), Message("assistant", ""))
-        return Conversation(origin=origin, messages=said)
+        return Conversation(origin=origin, messages=(Message("user", text),))
     if task == "regress":
         return Scored(origin=origin, text=text, pair=other or None, score=math.nan)
     return Labelled(origin=origin, text=text, pair=other or None, labels=())
