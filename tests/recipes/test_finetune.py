@@ -256,6 +256,12 @@ def test_rates_follow_the_width() -> None:
     assert rate(settings.with_values({"optimizer": {"lr": 1e-3}}), 768) == 1e-3
 
 
+def test_heads_of_pretrained_models_learn_in_float32(tmp_path: Path) -> None:
+    assert tuning("classify", str(tmp_path)).train.precision == "fp32"
+    assert tuning("chat", str(tmp_path)).train.precision == "auto"
+    assert tuning("classify", "bert-tiny").train.precision == "auto"
+
+
 def test_refusals_come_before_the_training(data: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder, no file and no recipe"):
         tuning("classify", "brt-tiny")

@@ -80,10 +80,14 @@ class FinetuneConfig(Config):
 
 
 def tuning(task: TaskKind, model: str) -> FinetuneConfig:
-    """Where a finetuning of this task begins. ConfigError for a model that is not there."""
+    """Where a finetuning of this task begins. ConfigError for a model that is not there.
+
+    A pretrained model under a head computes in float32: small updates of small heads are lost in
+    bfloat16 (benchmarks/RESULTS.md, Finetuning).
+    """
     config = FinetuneConfig(task=task, model=model)
     if Path(model).exists():
-        return config
+        return config if task in WRITERS else config.with_values({"train": {"precision": "fp32"}})
     begun = recipe(model) if model in RECIPES else None
     if begun is None:
         raise ConfigError(
