@@ -70,6 +70,9 @@ def test_every_record_of_a_file_gets_a_prediction(
     assert main(["predict", str(run), str(letters), "--out", str(out), "--batch", "7"]) == 0
     table = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
     assert [json.loads(row["labels"]) for row in table] == [row["labels"] for row in rows]
+    kept = out.read_bytes()
+    assert main(["predict", str(run), str(tmp_path / "none.csv"), "--out", str(out)]) == 3
+    assert out.read_bytes() == kept
     plain = tmp_path / "plain.txt"
     plain.write_text("a free boat\n\nsee you\n", encoding="utf-8")
     capsys.readouterr()

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import tyro
@@ -51,10 +52,11 @@ def run(args: list[str]) -> int:
     tuned = load_tuned(options.model, pick_device(options.device))
     records = inputs(tuned, options.data.model_copy(update={"path": options.file}))
     as_csv = options.format == "csv" or (options.format == "auto" and options.out.endswith(".csv"))
-    count = 0
+    waiting, count = predict(tuned, records, options.batch), 0
+    first = list(islice(waiting, 1))  # what cannot be read leaves an earlier result as it is
     with _opened(options.out) as file:
         write = _table(file) if as_csv else _lines(file)
-        for said in predict(tuned, records, options.batch):
+        for said in chain(first, waiting):
             write(said)
             count += 1
     if options.out:
