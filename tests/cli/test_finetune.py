@@ -58,6 +58,18 @@ def test_the_result_is_told_beside_what_is_simple(
     assert set(found["evaluation"]["against"]) == {"majority class", "bag of words"}
 
 
+def test_too_few_records_to_judge_by_are_learned_from_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "three.csv"
+    file.write_text("text,label\na boat,x\na house,y\na river,x\n", encoding="utf-8")
+    words = ["finetune", "classify", "bert-tiny", "--data", str(file), *SMALL, "--untuned"]
+    assert main([*words, "--out", str(tmp_path / "run"), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["evaluation"] == {}
+    assert "no record is kept to judge by" in printed.err
+
+
 def test_every_record_of_a_file_gets_a_prediction(
     run: Path, letters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,6 +172,20 @@ def test_a_context_that_is_full_ends_a_text() -> None:
     assert not any(one.complete for one in found)
 
 
+def test_a_text_that_is_done_is_not_read_beyond_the_context() -> None:
+    """One text of many fills the context, or ends near its end, while all others go on."""
+    model, others = model_of("gpt2"), [[n + 7] for n in range(15)]
+    long = [n % 50 + 7 for n in range(36)]
+    told = Terms(config=WritingConfig(max_tokens=14), ends=(), vocab=VOCAB)
+    found = write(Continuing(model), [long, *others], told)
+    assert [len(one.ids) for one in found] == [5] + [14] * 15
+    first = found[0].ids[0]
+    ended = Terms(config=WritingConfig(max_tokens=14), ends=(first,), vocab=VOCAB)
+    again = write(Continuing(model), [long, *others], ended)
+    assert again[0].complete
+    assert max(len(one.ids) for one in again) > 5
+
+
 def test_no_prompts_and_no_tokens() -> None:
     writer = writer_of("gpt2")
     assert write(writer, [], terms()) == []

@@ -167,9 +167,11 @@ class _Group:
             reading.keep(texts.repeat_interleave(self.beams), texts)
 
     def leave(self, reading: Reading) -> None:
-        """Let texts that are done go, once they are many."""
+        """Let texts that are done go, once they are many, or once one has no place to read at."""
         stay = [n for n, search in enumerate(self.searches) if not search.done]
-        if (len(self.searches) - len(stay)) * SPARE < len(self.searches):
+        steps = max(search.length for search in self.searches)
+        full = any(search.done and steps >= search.limit for search in self.searches)
+        if not full and (len(self.searches) - len(stay)) * SPARE < len(self.searches):
             return
         texts = torch.tensor(stay, device=reading.model.device)
         rows = texts[:, None] * self.beams + torch.arange(self.beams, device=texts.device)

@@ -107,10 +107,12 @@ def untuned(
     model: Model,
 ) -> Judgement | None:
     """What the model does before the first update; None where it would say nothing: a new model
-    that is to write."""
+    that is to write, or no record to judge by."""
     if not config.untuned or (config.begins_new and config.task in WRITERS):
         return None
     records, encoded = chosen(config, data, lessons)
+    if not records:
+        return None
     predictions = task.predict(fluent(model, config.task).eval(), encoded, records)
     return judge(config.task, records, predictions, data.labels)
 
