@@ -145,7 +145,7 @@ def test_the_doctor_looks_at_a_task(
         (["tag", "RUN", "a boat"], 2, "taught to classify, not to tag"),
         (["classify", "RUN", "  "], 3, "the text is empty"),
         (["predict", "RUN", "nowhere.csv"], 3, "nowhere.csv"),
-        (["merge", "RUN", "--out", "OUT"], 4, "adapter"),
+        (["merge", "RUN", "--out", "OUT"], 2, "this model is whole already"),
     ],
 )
 def test_refusals(

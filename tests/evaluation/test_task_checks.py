@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import RECORDS, made
+from task_cases import RECORDS, made
 from torch import nn
 
 from ownlm.evaluation.finding import Finding

@@ -218,6 +218,9 @@ def test_what_moves_can_be_chosen(kind: str, data: dict[str, Path], tmp_path: Pa
     settings = config("classify", data["classify"], tmp_path / "run", str(base), **more)
     result = finetune(settings)
     assert result.judged is not None
+    if settings.adapt.low_rank:
+        with pytest.raises(ConfigError, match="an adapter cannot be finetuned further"):
+            subject(settings.with_values({"model": str(tmp_path / "run")}), ("a", "b"), [])
     tuned = load_tuned(tmp_path / "run", CPU)
     moved = tuned.model.state_dict()
     before = begun.model.state_dict()

@@ -10,6 +10,7 @@ from pydantic import Field
 from ownlm import log
 from ownlm.cli.options import parse
 from ownlm.config import Config
+from ownlm.errors import ConfigError
 
 
 class MergeOptions(Config):
@@ -37,13 +38,20 @@ def run(args: list[str]) -> int:
     from ownlm.files import require_writable
     from ownlm.inference.find import find_model
     from ownlm.inference.language_model import load_tokenizer_of
+    from ownlm.models.adapters import is_adapter
     from ownlm.models.load import save_model
     from ownlm.models.merge import merge
     from ownlm.models.with_adapter import load_with_adapter
 
+    folder = find_model(Path(options.model))
+    if not is_adapter(folder):
+        raise ConfigError(
+            "no adapter: this model is whole already",
+            where=options.model,
+            next_command="name the run or folder of a --adapt.kind lora, dora or qlora",
+        )
     out = Path(options.out)
     require_writable(out)
-    folder = find_model(Path(options.model))
     model = load_with_adapter(folder, options.base, dtype=torch.float32)
     found = merge(model, tolerance=options.tolerance or None)
     save_model(model, out)

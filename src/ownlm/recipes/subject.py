@@ -1,6 +1,7 @@
 """What is finetuned: a model with the head of its task, its tokenizer, and where it came from."""
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from ownlm.errors import ConfigError
 from ownlm.files import sha256
 from ownlm.inference.find import find_model
 from ownlm.inference.language_model import load_tokenizer_of
+from ownlm.models.adapters import is_adapter
 from ownlm.models.families import family_named
 from ownlm.models.heads import numbered, told_head
 from ownlm.models.load import build_any, hf_values, load_any, sketched
@@ -45,6 +47,12 @@ def subject(config: FinetuneConfig, labels: Sequence[str], texts: Iterable[str])
     if config.begins_new:
         return _new(config, labels, texts)
     folder = find_model(Path(config.model))
+    if is_adapter(folder):
+        raise ConfigError(
+            "an adapter cannot be finetuned further",
+            where=config.model,
+            next_command=f"ownlm merge {shlex.quote(config.model)} --out FOLDER first",
+        )
     tokenizer, seed = load_tokenizer_of(config.model), config.train.seed
     if config.task == "chat" and tokenizer.chat is None:
         tokenizer = with_template(tokenizer)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from examples import wordpiece
-from tiny import HERE, LABELS, RNG, apart, labelled, learned, made, scored
+from task_cases import HERE, LABELS, RNG, apart, labelled, learned, made, scored
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from examples import bpe
-from tiny import HERE, RNG
+from task_cases import HERE, RNG
 from torch import nn
 
 from ownlm.data.encoded import EncodedLoader, examples

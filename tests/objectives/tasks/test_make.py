@@ -2,7 +2,7 @@
 
 import pytest
 from examples import bpe, wordpiece
-from tiny import LABELS, TAGS, config_of, made
+from task_cases import LABELS, TAGS, config_of, made
 
 from ownlm.errors import CheckpointError, ConfigError
 from ownlm.models.families import FAMILIES, family_named

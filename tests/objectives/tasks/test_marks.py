@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from examples import bpe, wordpiece
-from tiny import made
+from task_cases import labelled, made
 
 from ownlm.errors import ConfigError, DataError
 from ownlm.models.families import family_named
@@ -149,8 +149,6 @@ def test_no_room_is_refused() -> None:
 
 
 def test_a_prefix_stands_before_the_first_text() -> None:
-    from tiny import labelled
-
     task, _ = made("t5", "classify", prefix="nobody ")
     plain, _ = made("t5", "classify")
     (record,) = labelled([4], pairs=True)

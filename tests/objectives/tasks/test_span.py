@@ -9,7 +9,7 @@ import pytest
 import torch
 from examples import bpe, small_bpe, wordpiece
 from hypothesis import given, strategies
-from tiny import HERE, RNG, apart, config_of, learned, made, questions, sentence
+from task_cases import HERE, RNG, apart, config_of, learned, made, questions, sentence
 
 from ownlm.data.encoded import Encoded, examples
 from ownlm.data.tasks.predictions import Extract

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny import RECORDS, RNG, apart, learned, made
+from task_cases import RECORDS, RNG, apart, learned, made
 
 from ownlm.data.encoded import examples
 from ownlm.objectives.objective import Batch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from examples import bpe
-from tiny import HERE, RNG, apart, config_of, learned, sentence
+from task_cases import HERE, RNG, apart, config_of, learned, sentence
 from torch import nn
 
 from ownlm.data.encoded import Encoded, EncodedLoader, examples
