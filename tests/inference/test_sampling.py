@@ -101,3 +101,43 @@ def test_nonsense_logits_are_refused(nonsense: float, temperature: float) -> Non
 def test_values_out_of_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=key):
         SamplingConfig.parse({key: value})
+
+
+def greedy(prompt: tuple[int, ...] = (), **values: object) -> Sampler:
+    return Sampler(SamplingConfig.parse(values), prompt)
+
+
+def test_penalties_count_what_was_written() -> None:
+    logits = torch.tensor([2.0, 1.9, -1.0, -1.1])
+    present = greedy(presence_penalty=0.2)
+    assert [present(logits) for _ in range(4)] == [0, 1, 0, 0]
+    often = greedy(frequency_penalty=0.2)
+    assert [often(logits) for _ in range(5)] == [0, 1, 0, 1, 0]
+    assert torch.equal(logits, torch.tensor([2.0, 1.9, -1.0, -1.1]))
+    assert torch.allclose(often.adjusted(logits), logits - torch.tensor([0.6, 0.4, 0, 0]))
+
+
+def test_repetition_is_also_of_the_prompt_and_moves_both_signs_down() -> None:
+    found = greedy((1, 3), repetition_penalty=2.0).adjusted(torch.tensor([2.0, 1.0, -1.0, -1.0]))
+    assert found.tolist() == [2.0, 0.5, -1.0, -2.0]
+
+
+def test_a_bias_is_added_and_ids_that_do_not_exist_are_left_out() -> None:
+    assert greedy(logit_bias={2: 1.0, 9: 50.0})(torch.tensor([2.0, 0.0, 1.5])) == 2
+    assert greedy(logit_bias={0: -100})(torch.tensor([2.0, 0.0, 1.5])) == 2
+
+
+def test_only_what_is_allowed_and_not_banned_comes() -> None:
+    allowed = torch.tensor([False, True, True, False])
+    for temperature in (0.0, 1.0):
+        sampler = greedy(temperature=temperature)
+        assert {sampler(LOGITS, allowed) for _ in range(20)} <= {1, 2}
+        assert {sampler(LOGITS, allowed, [1]) for _ in range(20)} == {2}
+        with pytest.raises(ConfigError, match="no token may come next"):
+            sampler(LOGITS, allowed, [1, 2])
+
+
+def test_what_is_plain_says_so() -> None:
+    assert greedy().plain
+    for values in ({"temperature": 1.0}, {"logit_bias": {1: 1.0}}, {"repetition_penalty": 1.1}):
+        assert not greedy(**values).plain

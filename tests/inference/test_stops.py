@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownlm.inference.stops import until_stop
+from ownlm.inference.stops import Stops, until_stop
 
 
 def cut(pieces: list[str], *stops: str) -> list[str]:
@@ -48,3 +48,9 @@ def test_pieces_say_what_the_whole_says(pieces: list[str], stops: list[str]) -> 
     )
     expected = whole[: ends[0][1]] if ends else whole
     assert "".join(until_stop(pieces, stops)) == expected
+
+
+def test_it_says_which_string_ended_the_text() -> None:
+    stops = Stops(["b", "abc"])
+    assert [stops.push("x"), stops.found, stops.push("ab"), stops.found] == ["x", None, "a", "b"]
+    assert stops.push("more") == stops.end() == ""

@@ -112,7 +112,8 @@ class LM:
             stop = (stop,)
         ids = self.prompt_ids(prompt, code, tools)
         ends = self.stop_ids if isinstance(prompt, str) else self.turn_ids
-        pieces = self._pieces(ids, Sampler(sampling or SamplingConfig()), max_tokens, ends)
+        sampler = Sampler(sampling or SamplingConfig(), () if self.answers else ids)
+        pieces = self._pieces(ids, sampler, max_tokens, ends)
         return until_stop(pieces, stop)
 
     def write(
