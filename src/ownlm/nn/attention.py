@@ -55,9 +55,19 @@ def attend_plainly(
     `seed` names the dropout mask that the native kernel computes from it; `softcap` squashes
     scores into (-softcap, softcap), which no fused kernel here can.
     """
-    groups = q_BHTK.shape[1] // k_BGSK.shape[1]
-    k_BHSK, v_BHSK = (x.repeat_interleave(groups, dim=1) for x in (k_BGSK, v_BGSK))
-    scores_BHTS = cap((q_BHTK @ k_BHSK.mT).float() * scale, softcap)
+    weights_BHTS = weigh(q_BHTK, k_BGSK, mask, scale, softcap)
+    v_BHSK = each_head(v_BGSK, q_BHTK)
+    if dropout and seed is not None:
+        weights_BHTS = weights_BHTS * kept_weights(weights_BHTS, seed, dropout)
+    else:
+        weights_BHTS = F.dropout(weights_BHTS, dropout)
+    return weights_BHTS.to(v_BHSK.dtype) @ v_BHSK
+
+
+def weigh(q_BHTK: Tensor, k_BGSK: Tensor, mask: Mask, scale: float, softcap: float = 0.0) -> Tensor:
+    """softmax(q k^T scale + mask), (B, H, T, S) in float32: how much each query reads of each key,
+    which the kernels never hold as a whole."""
+    scores_BHTS = cap((q_BHTK @ each_head(k_BGSK, q_BHTK).mT).float() * scale, softcap)
     if mask.triangle:
         seen = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool, device=scores_BHTS.device)
         scores_BHTS = scores_BHTS.masked_fill(~seen.tril(), -torch.inf)
@@ -65,12 +75,12 @@ def attend_plainly(
         scores_BHTS = scores_BHTS.masked_fill(~mask.tensor, -torch.inf)
     elif mask.tensor is not None:
         scores_BHTS = scores_BHTS + mask.tensor
-    weights_BHTS = scores_BHTS.softmax(dim=-1)
-    if dropout and seed is not None:
-        weights_BHTS = weights_BHTS * kept_weights(weights_BHTS, seed, dropout)
-    else:
-        weights_BHTS = F.dropout(weights_BHTS, dropout)
-    return weights_BHTS.to(v_BHSK.dtype) @ v_BHSK
+    return scores_BHTS.softmax(dim=-1)
+
+
+def each_head(x_BGSK: Tensor, q_BHTK: Tensor) -> Tensor:
+    """Keys or values for every query head, (B, H, S, K)."""
+    return x_BGSK.repeat_interleave(q_BHTK.shape[1] // x_BGSK.shape[1], dim=1)
 
 
 def kept_weights(weights_BHTS: Tensor, seed: Tensor, p: float) -> Tensor:
@@ -87,6 +97,9 @@ class SelfAttention(nn.Module):
     `qkv` holds the rows of all query heads, then key heads, then value heads: one product
     instead of three. `o` returns to the stream.
     """
+
+    softcap = 0.0
+    """Scores are squashed into (-softcap, softcap) where a family does so; 0: they are not."""
 
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
@@ -107,11 +120,7 @@ class SelfAttention(nn.Module):
         cache: LayerCache | None = None,
     ) -> Tensor:
         """(B, T, D) to (B, T, D); a cache adds the keys and values of earlier tokens."""
-        q, k, v = self.qkv(x_BTD).split(self.widths, dim=-1)
-        q_BHTK, k_BGTK = self._normed(q, self.q_norm), self._normed(k, self.k_norm)
-        v_BGTK = to_heads(v, self.head_dim)
-        if table is not None:
-            q_BHTK, k_BGTK = rotate(q_BHTK, table), rotate(k_BGTK, table)
+        q_BHTK, k_BGTK, v_BGTK = self.project(x_BTD, table)
         if cache is not None:
             k_BGTK, v_BGTK = cache.update(k_BGTK, v_BGTK)
         y_BHTK = self.attend(q_BHTK, k_BGTK, v_BGTK, mask, self.dropout if self.training else 0.0)
@@ -123,6 +132,21 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """What queries read, (B, H, T, K); a family that scores otherwise replaces this."""
         return attend(q_BHTK, k_BGSK, v_BGSK, mask, self.scale, dropout)
+
+    def project(
+        self, x_BTD: Tensor, table: Rotation | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, K), keys and values (B, G, T, K), in their places."""
+        q, k, v = self.qkv(x_BTD).split(self.widths, dim=-1)
+        q_BHTK, k_BGTK = self._normed(q, self.q_norm), self._normed(k, self.k_norm)
+        if table is not None:
+            q_BHTK, k_BGTK = rotate(q_BHTK, table), rotate(k_BGTK, table)
+        return q_BHTK, k_BGTK, to_heads(v, self.head_dim)
+
+    def weights(self, x_BTD: Tensor, mask: Mask, table: Rotation | None = None) -> Tensor:
+        """How much each token reads of each, (B, H, T, T), whichever kernel `forward` takes."""
+        q_BHTK, k_BGTK, _ = self.project(x_BTD, table)
+        return weigh(q_BHTK, k_BGTK, mask, self.scale, self.softcap)
 
     @staticmethod
     def _make_qk_norm(config: StackConfig, heads: int) -> nn.Module:
@@ -173,6 +197,12 @@ class CrossAttention(nn.Module):
         y_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, mask, self.scale, dropout)
         y_BTD: Tensor = self.o(y_BHTK.transpose(1, 2).flatten(2))
         return y_BTD.view_as(x_BTD)
+
+    def weights(self, x_BTD: Tensor, mask: Mask, memory_BSD: Tensor) -> Tensor:
+        """How much each token reads of each one of the encoder's output, (B, H, T, S)."""
+        q_BHTK = to_heads(self.q(x_BTD), self.head_dim)
+        k_BGSK, _ = self._memory(memory_BSD, None)
+        return weigh(q_BHTK, k_BGSK, mask, self.scale)
 
     def _memory(self, memory_BSD: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor]:
         if cache is not None and cache.memory is not None:
