@@ -121,9 +121,11 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """(B, T, D) to (B, T, D); a cache adds the keys and values of earlier tokens."""
         q_BHTK, k_BGTK, v_BGTK = self.project(x_BTD, table)
-        if cache is not None:
-            k_BGTK, v_BGTK = cache.update(k_BGTK, v_BGTK)
-        y_BHTK = self.attend(q_BHTK, k_BGTK, v_BGTK, mask, self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        if cache is None:
+            y_BHTK = self.attend(q_BHTK, k_BGTK, v_BGTK, mask, dropout)
+        else:
+            y_BHTK = cache.attend(self.attend, q_BHTK, k_BGTK, v_BGTK, mask, dropout)
         y_BTD: Tensor = self.o(y_BHTK.transpose(1, 2).flatten(2))
         return y_BTD
 

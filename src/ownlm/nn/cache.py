@@ -3,12 +3,15 @@
 Shapes: B batch, T new tokens, S tokens so far, G key/value heads, K head width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from ownlm.nn.mask import Span, count_positions, first_span
+from ownlm.nn.mask import Mask, Span, count_positions, first_span
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Mask, float], Tensor]
+"""Queries, keys, values, who sees whom, dropout: what the queries read."""
 
 
 class LayerCache:
@@ -27,6 +30,18 @@ class LayerCache:
     def extend(self, x_BTD: Tensor) -> Tensor:
         """What keys and values are made of: here the new tokens, (B, T, D), as they are."""
         return x_BTD
+
+    def attend(
+        self,
+        kernel: Kernel,
+        q_BHTK: Tensor,
+        k_BGTK: Tensor,
+        v_BGTK: Tensor,
+        mask: Mask,
+        dropout: float,
+    ) -> Tensor:
+        """What the queries of T new tokens read of all so far, themselves included."""
+        return kernel(q_BHTK, *self.update(k_BGTK, v_BGTK), mask, dropout)
 
     def update(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         """Append T tokens; returns all keys and values so far, (B, G, S, K) views."""

@@ -1,0 +1,55 @@
+"""Where the tokens of a step stand, what they read, and who sees whom."""
+
+import torch
+
+from ownlm.nn.config import PatternConfig
+from ownlm.nn.mask import Mask, Span
+from ownlm.nn.paged import PagedCache, Piece, Step
+
+CPU = torch.device("cpu")
+
+
+def test_texts_that_read_alike_are_one_group_and_come_back_in_order() -> None:
+    pieces = [Piece(7, 1, [2, 0]), Piece(0, 6, [1, 3]), Piece(2, 1, [4]), Piece(0, 300, range(75))]
+    step = Step(pieces, 4, 99, CPU)
+    assert [group.places.tolist() for group in step.groups[:2]] == [[[0], [7]], [[*range(1, 7)]]]
+    assert [group.keys for group in step.groups] == [8, 6, 300]
+    assert step.groups[0].table.tolist() == [[2, 0], [4, 99]]
+    assert step.slots[:4].tolist() == [3, 4, 5, 6]
+    answers = torch.cat([group.places.flatten() for group in step.groups])
+    assert answers[step.order].tolist() == [*range(308)]
+    assert step.unused is not None and step.unused.tolist() == [3 * 4 + 2, 3 * 4 + 3]
+
+
+def test_a_block_that_is_gone_on_with_is_not_emptied() -> None:
+    assert Step([Piece(5, 2, [2, 0])], 4, 9, CPU).unused is None
+    assert Step([Piece(3, 2, [2, 0])], 4, 9, CPU).unused.tolist() == [1, 2, 3]  # type: ignore[union-attr]
+
+
+def test_each_query_sees_its_own_text_up_to_itself() -> None:
+    cache = PagedCache(1, 9, 4)
+    cache.begin([Piece(3, 3, [1, 2]), Piece(1, 2, [3])], CPU)
+    (group,) = cache.step.groups
+    span = Span(0, 5, cache.step.positions)
+    seen = group.mask(Mask(span, causal=True)).tensor
+    assert seen is not None
+    assert seen[:, 0].sum(dim=-1).tolist() == [[4, 5, 6], [2, 3, 3]]
+    near = group.mask(Mask(span, causal=True, window=2))
+    assert near.built[0, 0].int().tolist() == [
+        [0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 1],
+    ]  # fmt: skip
+    lo, hi = near.ranges or ()
+    assert (lo[0].tolist(), hi[0].tolist()) == ([2, 3, 4], [4, 5, 6])
+    pattern = PatternConfig(near=0, stride=2)
+    strided = group.mask(Mask(span, causal=True, pattern=pattern))
+    assert strided.built[0, 0, 0].tolist() == [False, True, False, True, False, False]
+    assert strided.ranges is None
+    assert group.mask(Mask(span, causal=True, window=2)) is near
+
+
+def test_no_mask_where_all_is_seen() -> None:
+    like = Mask(Span(0, 2, torch.zeros(1, 2)), causal=True)
+    assert Step([Piece(5, 1, [0, 1]), Piece(5, 1, [2, 3])], 4, 9, CPU).groups[0].mask(like).plain
+    uneven = Step([Piece(5, 1, [0, 1]), Piece(4, 1, [2, 3])], 4, 9, CPU).groups[0].mask(like)
+    assert not uneven.plain
+    assert uneven.tensor is not None
