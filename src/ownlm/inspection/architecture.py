@@ -16,9 +16,11 @@ from ownlm.models.load import count_parameters
 from ownlm.models.model import EncoderDecoder, Model, make_model
 from ownlm.models.patterns import architecture_of
 from ownlm.nn.config import StackConfig
+from ownlm.training.config import Precision
+from ownlm.training.precision import narrowed
 
-WIDTHS = {"fp32": 4, "bf16": 2}
-"""Bytes a number."""
+WIDTHS: dict[Precision, int] = {"fp32": 4, "mixed": 3, "bf16": 2}
+"""Bytes a number that the backward pass needs; of a mixed run some are wide, some narrow."""
 
 
 @dataclass(frozen=True)
@@ -162,17 +164,19 @@ def _same(one: Part, other: Part) -> bool:
     return (one.kind, one.shapes, one.parts) == (other.kind, other.shapes, other.parts)
 
 
-def _memory(model: Model, context: int, parameters: int, precision: str) -> Memory:
+def _memory(model: Model, context: int, parameters: int, precision: Precision) -> Memory:
     """The table of `training.precision` in bytes; AdamW keeps two moments in float32."""
-    width, split = WIDTHS[precision], precision != "fp32"
+    width, split, named = WIDTHS[precision], precision != "fp32", dict(model.named_parameters())
+    narrow = sum(named[name].numel() for name in narrowed(model, precision))
+    weights = 4 * parameters - 2 * narrow
     kept, logits = activations(model, context), 4 * context * model.vocab
     stack = model.architecture.stack
     entering = kept // stack.layers + stack.layers * context * stack.dim
     return Memory(
-        weights=width * parameters,
-        cache_1k=width * _cached(stack, 1024),
-        gradients=(width + 4 * split) * parameters,
-        optimizer=(8 + 4 * split) * parameters,
+        weights=weights,
+        cache_1k=(2 if split else 4) * _cached(stack, 1024),
+        gradients=weights + 4 * split * parameters,
+        optimizer=8 * parameters + 4 * narrow,
         activations=width * kept + logits,
         recomputed=width * (min(kept, entering) if model.new_memory() is None else kept) + logits,
     )

@@ -32,12 +32,17 @@ def attend(
         q_BHTK,
         k_BGSK,
         v_BGSK,
-        attn_mask=mask.tensor,
+        attn_mask=_alike(mask.tensor, q_BHTK),
         dropout_p=dropout,
         is_causal=mask.triangle,
         scale=scale,
         enable_gqa=q_BHTK.shape[1] != k_BGSK.shape[1],
     )
+
+
+def _alike(mask: Tensor | None, q_BHTK: Tensor) -> Tensor | None:
+    """What is added to scores, in their format; a mask of what is seen stays as it is."""
+    return mask if mask is None or mask.dtype == torch.bool else mask.to(q_BHTK.dtype)
 
 
 def attend_plainly(
@@ -159,9 +164,9 @@ class SelfAttention(nn.Module):
 
     def _normed(self, x_BTW: Tensor, norm: nn.Module) -> Tensor:
         if self.whole:
-            return to_heads(norm(x_BTW), self.head_dim)
+            return to_heads(norm(x_BTW), self.head_dim).to(x_BTW.dtype)
         x_BHTK: Tensor = norm(to_heads(x_BTW, self.head_dim))
-        return x_BHTK
+        return x_BHTK.to(x_BTW.dtype)
 
 
 class CrossAttention(nn.Module):

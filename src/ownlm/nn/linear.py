@@ -44,8 +44,8 @@ class Linear(nn.Linear):
     """x W^T + b."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., I) to (..., O)."""
-        return linear(x, self.weight, self.bias)
+        """(..., I) to (..., O), in the weight's format (a mixed run's stream is float32)."""
+        return linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 def frozen(weight_OI: Tensor, bias_O: nn.Parameter | None) -> Linear:

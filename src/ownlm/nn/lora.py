@@ -108,8 +108,8 @@ class Adapted(nn.Module):
         self.base, self.lora = base, lora
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., I) to (..., O)."""
-        lora = self.lora
+        """(..., I) to (..., O), in the format of the addition."""
+        lora, x = self.lora, x.to(self.lora.a.dtype)
         if lora.magnitude is None:
             return self._sum(x, self.base.bias)
         y = self._sum(x, None) * self.stretch().to(x.dtype)

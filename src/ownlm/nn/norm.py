@@ -30,7 +30,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape that ends in dim, to the same shape and type."""
-        if not self.offset:
+        if not self.offset and x.dtype == self.weight.dtype:
             if usable(x, self.weight):
                 y: Tensor = _Norm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
                 return y

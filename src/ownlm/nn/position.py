@@ -37,7 +37,8 @@ def rotate(x_BHTK: Tensor, table: Rotation) -> Tensor:
     half = table.cos.shape[-1]
     a, b, rest = x_BHTK.split((half, half, x_BHTK.shape[-1] - 2 * half), dim=-1)
     turned = (a * table.cos - b * table.sin, b * table.cos + a * table.sin)
-    return torch.cat((*turned, rest) if rest.shape[-1] else turned, dim=-1)
+    whole = torch.cat((*turned, rest) if rest.shape[-1] else turned, dim=-1)
+    return whole.to(x_BHTK.dtype)  # a mixed run has its tables in float32
 
 
 def rope_frequencies(rope: RopeConfig, head_dim: int, positions: Tensor | None = None) -> Tensor:

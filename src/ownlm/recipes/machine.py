@@ -6,7 +6,6 @@ A run keeps the choices it began with, so that a resume on another day continues
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 
@@ -16,7 +15,7 @@ from ownlm.files import readable
 from ownlm.inspection.architecture import Description, Memory
 from ownlm.log import warn
 from ownlm.nn import fused
-from ownlm.training.config import Choices, TrainConfig
+from ownlm.training.config import Choices, Precision, TrainConfig
 
 SHARE = 0.7
 """Of the machine's memory: what training may take, the rest is for the system and the data."""
@@ -60,7 +59,7 @@ def choose(train: TrainConfig, described: Description, device: torch.device) -> 
         threads=train.threads or _threads(),
         micro_batch=train.micro_batch or fitting(train.batch, memory, available, again),
         recompute=again,
-        native=device.type == "cpu" and precision == "bf16" and fused.available(),
+        native=device.type == "cpu" and precision != "fp32" and fused.available(),
     )
 
 
@@ -147,11 +146,12 @@ def available_memory(device: torch.device) -> int:
     return runtime.memory_bytes()
 
 
-def _precision(train: TrainConfig, dim: int, device: torch.device) -> Literal["fp32", "bf16"]:
-    if train.precision != "auto":
-        return train.precision
+def _precision(train: TrainConfig, dim: int, device: torch.device) -> Precision:
     wide = device.type != "cpu" or dim >= NARROW
-    return "bf16" if wide and runtime.fast_bf16(device) else "fp32"
+    fast = wide and runtime.fast_bf16(device)
+    if train.precision == "mixed":
+        return "mixed" if fast else "fp32"
+    return train.precision if train.precision != "auto" else "bf16" if fast else "fp32"
 
 
 def _threads() -> int:

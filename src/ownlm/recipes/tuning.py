@@ -82,12 +82,12 @@ class FinetuneConfig(Config):
 def tuning(task: TaskKind, model: str) -> FinetuneConfig:
     """Where a finetuning of this task begins. ConfigError for a model that is not there.
 
-    A pretrained model under a head computes in float32: small updates of small heads are lost in
-    bfloat16 (benchmarks/RESULTS.md, Finetuning).
+    A pretrained model under a head keeps its stream, norms and head in float32: all of it in
+    bfloat16 costs quality (benchmarks/RESULTS.md, Finetuning).
     """
     config = FinetuneConfig(task=task, model=model)
     if Path(model).exists():
-        return config if task in WRITERS else config.with_values({"train": {"precision": "fp32"}})
+        return config if task in WRITERS else config.with_values({"train": {"precision": "mixed"}})
     begun = recipe(model) if model in RECIPES else None
     if begun is None:
         raise ConfigError(

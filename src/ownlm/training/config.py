@@ -7,6 +7,7 @@ from pydantic import Field
 from ownlm.config import Config
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Precision = Literal["fp32", "mixed", "bf16"]
 
 
 class OptimizerConfig(Config):
@@ -53,9 +54,10 @@ class TrainConfig(Config):
     """Sequences an update."""
     micro_batch: int = Field(default=0, ge=0)
     """Sequences in memory at once; must divide `batch`. 0: all of them. The result is the same."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16: the model computes in bfloat16 while the optimizer keeps float32; auto: what is
-    faster on this machine."""
+    precision: Literal["auto", "fp32", "mixed", "bf16"] = "auto"
+    """bf16: the model computes in bfloat16 while the optimizer keeps float32; mixed: only the
+    products of its blocks do, where that is faster, else none; auto: what is faster on this
+    machine."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model (torch.compile): faster steps after tens of seconds of preparation."""
     recompute: Literal["auto", "on", "off"] = "auto"
@@ -85,7 +87,7 @@ class TrainConfig(Config):
 class Choices(Config):
     """What `auto` became on this machine. Kept with the checkpoints: a resumed run keeps it."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     compile: bool = False
     threads: int = 0
     """Cores computed on; 0: left as the process was started."""

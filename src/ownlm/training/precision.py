@@ -1,13 +1,17 @@
 """Which number format holds what: the whole policy of a training in one table.
 
-                    fp32 run     bf16 run
-    forward         float32      bfloat16     parameters the model computes with
-    backward        float32      bfloat16     gradients of one micro-batch
-    accumulation    float32      float32      sum over the micro-batches of an update
-    master          (forward)    float32      parameters the optimizer moves
-    moments         float32      float32
+                    fp32 run     mixed run              bf16 run
+    forward         float32      bfloat16 / float32     bfloat16     what the model computes with
+    backward        float32      as forward             bfloat16     gradients of a micro-batch
+    accumulation    float32      float32                float32      their sum in an update
+    master          (forward)    float32                float32      what the optimizer moves
+    moments         float32      float32                float32
 
-Every parameter that trains follows it, norms and biases too; a frozen one is there once, in the
+A mixed run has the products of its blocks in bfloat16 and the rest, which is the residual stream,
+norms, embeddings and heads, in float32: what a small head on a pretrained model needs (measured:
+benchmarks/RESULTS.md, Finetuning).
+
+Of a bf16 run every parameter that trains follows it, norms and biases too; a frozen one is there once, in the
 forward format, and costs neither gradient, master nor moments. torch's products and its fused
 RMS norm take one format only, and a gain near 1 in bfloat16 costs nothing while its master is
 float32 (Micikevicius et al., arXiv:1710.03740). Losses, norm statistics and softmax are float32
@@ -15,33 +19,38 @@ inside their kernels. Buffers (rotary tables, quantized weights) keep the format
 """
 
 from collections.abc import Collection
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ownlm.nn.linear import Linear
+from ownlm.nn.lora import Lora
+from ownlm.nn.quantize import QuantizedLinear
 from ownlm.training import fused
+from ownlm.training.config import Precision
 
-FORWARD = {"fp32": torch.float32, "bf16": torch.bfloat16}
+BLOCKS = ".blocks."
+"""In the names of what a stack repeats."""
 
 
 class Weights:
-    """A model's parameters in the two formats of the table; in an fp32 run both are the same."""
+    """A model's parameters in the two formats of the table; what is float32 in both is one."""
 
-    def __init__(self, model: nn.Module, precision: Literal["fp32", "bf16"]) -> None:
-        dtype = FORWARD[precision]
+    def __init__(self, model: nn.Module, precision: Precision) -> None:
+        narrow = narrowed(model, precision)
         self.live = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.split = dtype != torch.float32
+        self.split = bool(narrow)
         self.master: dict[str, Tensor] = {}
         for name, parameter in model.named_parameters():
             if name in self.live:
                 self.master[name] = parameter.detach().float()
                 parameter.data = self.master[name]
+            dtype = torch.bfloat16 if name in narrow else torch.float32
             parameter.data = parameter.data.to(dtype)
         self._new: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
         device = next(model.parameters()).device
-        self.fused = self.split and fused.available(device)
+        self.fused = precision == "bf16" and fused.available(device)
         """Norm and update by kernels that read bf16 gradients and write what the model reads."""
 
     def collect(self, first: bool) -> None:
@@ -86,11 +95,23 @@ class Weights:
         that are `done`; drop gradients."""
         if self.split:
             self._new = {}
-            if names := [name for name in self.live if name not in done]:
+            narrow = (n for n, p in self.live.items() if p.dtype != torch.float32)
+            if names := [name for name in narrow if name not in done]:
                 live = [self.live[name].data for name in names]
                 torch._foreach_copy_(live, [self.master[name] for name in names])
         for parameter in self.live.values():
             parameter.grad = None
+
+
+def narrowed(model: nn.Module, precision: Precision) -> set[str]:
+    """Names of the parameters that the model has in bfloat16."""
+    names = {name for name, _ in model.named_parameters()}
+    if precision != "mixed":
+        return names if precision == "bf16" else set()
+    kinds = (Linear, Lora, QuantizedLinear)
+    products = (name for name, part in model.named_modules() if isinstance(part, kinds))
+    inside = tuple(f"{name}." for name in products if BLOCKS in f".{name}.")
+    return {name for name in names if name.startswith(inside)}
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
