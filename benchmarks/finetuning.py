@@ -89,8 +89,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("model", help="a folder that transformers opens too")
     parser.add_argument("--data", required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"),
-                        help="the peer's; bf16 is torch's autocast")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("fp32", "bf16"),
+        help="the peer's; bf16 is torch's autocast",
+    )
     parser.add_argument("--threads", type=int, default=runtime.core_count())
     parser.add_argument("--out", type=Path, help="where runs stay")
     parser.add_argument("--alone", action="store_true", help="no peer")

@@ -60,9 +60,11 @@ def test_products_of_blocks_are_narrow_and_all_else_is_wide() -> None:
     weights = Weights(model, "mixed")
     kinds = {name: p.dtype for name, p in model.named_parameters()}
     narrow = {name for name, kind in kinds.items() if kind == torch.bfloat16}
-    assert narrow == narrowed(model, "mixed") == {n for n in kinds if ".blocks." in n} - {
-        n for n in kinds if "norm" in n
-    }
+    assert (
+        narrow
+        == narrowed(model, "mixed")
+        == {n for n in kinds if ".blocks." in n} - {n for n in kinds if "norm" in n}
+    )
     assert len(narrow) == 3 * 4 < len(kinds)
     assert {tensor.dtype for tensor in weights.master.values()} == {torch.float32}
     wide = next(name for name in kinds if name not in narrow)

@@ -194,6 +194,9 @@ def plan(
         f"{config.schedule.warmup}, {config.schedule.kind}",
         "machine": f"{device}, {choices.precision}, {choices.threads} cores, {allocator}",
     }
+    if config.task == "embed" and 0 < choices.micro_batch < train.batch:
+        rows["work"] += f"; each text is chosen among {choices.micro_batch}: the whole batch does "
+        rows["work"] += "not fit at once"
     if parts.subject.new:
         rows["new"] = ", ".join(parts.subject.new)
     return "\n".join(f"{name:<8} {text}" for name, text in rows.items())

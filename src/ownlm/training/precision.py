@@ -11,11 +11,11 @@ A mixed run has the products of its blocks in bfloat16 and the rest, which is th
 norms, embeddings and heads, in float32: what a small head on a pretrained model needs (measured:
 benchmarks/RESULTS.md, Finetuning).
 
-Of a bf16 run every parameter that trains follows it, norms and biases too; a frozen one is there once, in the
-forward format, and costs neither gradient, master nor moments. torch's products and its fused
-RMS norm take one format only, and a gain near 1 in bfloat16 costs nothing while its master is
-float32 (Micikevicius et al., arXiv:1710.03740). Losses, norm statistics and softmax are float32
-inside their kernels. Buffers (rotary tables, quantized weights) keep the format they have.
+Of a bf16 run every parameter that trains follows it, norms and biases too; a frozen one is there
+once, in the forward format, and costs neither gradient, master nor moments. torch's products and
+its fused RMS norm take one format only, and a gain near 1 in bfloat16 costs nothing while its
+master is float32 (Micikevicius et al., arXiv:1710.03740). Losses, norm statistics and softmax are
+float32 inside their kernels. Buffers (rotary tables, quantized weights) keep the format they have.
 """
 
 from collections.abc import Collection

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from ownlm.data.tasks.config import TaskDataConfig
+from ownlm.data.tasks.load import load_task
 from ownlm.errors import DataError
 
 GOOD = [
@@ -49,6 +51,15 @@ def test_each_break_is_named_at_its_line(put, read, line, kind):
     data = read(put("a.jsonl", content))
     assert [(one.kind, one.place) for one in data.faults] == [(kind, "2")]
     assert len(data.records) == 2
+
+
+def test_a_column_of_many_may_hold_none(put, read):
+    rows = [["a", "b"], [], ["b"], []]
+    content = "".join(
+        json.dumps({"text": f"t {n}", "labels": r}) + "\n" for n, r in enumerate(rows)
+    )
+    data = read(put("a.jsonl", content))
+    assert [list(one.labels) for one in data.records] == rows and not data.faults
 
 
 @pytest.mark.parametrize("cut", range(12, 130, 7))
@@ -110,3 +121,13 @@ def test_alpaca_and_translation_are_parallel(put, read):
     row = {"translation": {"en": "cat", "zh": "猫"}}
     data = read(put("b.jsonl", json.dumps(row)), "seq2seq")
     assert (data.records[0].source, data.records[0].target) == ("cat", "猫")
+
+
+def test_columns_are_not_guessed_where_files_differ_in_them(put):
+    first = [{"name": f"d{n}", "dialogue": f"Hello, {n}!", "short": f"{n}"} for n in range(9)]
+    second = [{"name": f"t{n}", "dialogue": f"Bye, {n}!", "short1": f"{n}"} for n in range(9)]
+    for file, rows in (("dev.jsonl", first), ("test.jsonl", second)):
+        path = put(file, "".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"'short' of .*dev\.jsonl, 'short1' of .*test") as told:
+        load_task(TaskDataConfig(path=str(path.parent)), "seq2seq")
+    assert "--data.files" in told.value.next_command

@@ -2,7 +2,7 @@
 whose content fits; and where several do, a refusal that lists them."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -15,11 +15,17 @@ _SAMPLE = 2000  # rows that content is judged by
 _SHOWN = 3  # values of a column in a refusal
 
 
+NONE: Mapping[str, str] = {}
+
+
 class Columns:
     """The columns of some rows, and `used`: the part each chosen one plays."""
 
-    def __init__(self, names: list[str], rows: list[Row], where: str) -> None:
-        self.names, self.where = names, where
+    def __init__(
+        self, names: list[str], rows: list[Row], where: str, apart: Mapping[str, str] = NONE
+    ) -> None:
+        """`apart` are the columns that not all files have, each with a file that has it."""
+        self.names, self.where, self.apart = names, where, apart
         self.used: dict[str, str] = {}
         self._sample = rows[:: max(1, len(rows) // _SAMPLE)]
         self._lower = {name.strip().lower(): name for name in reversed(names)}
@@ -73,7 +79,16 @@ class Columns:
         return found
 
     def free(self) -> list[str]:
-        """Columns that have no part yet."""
+        """Columns that have no part yet, to be judged by their content; DataError where files
+        differ in their columns: the right one may be among those that some lack."""
+        if self.apart:
+            listed = ", ".join(f"{name!r} of {file}" for name, file in [*self.apart.items()][:6])
+            raise DataError(
+                f"no column is recognised by name that all files have; others lack {listed}",
+                where=self.where,
+                next_command="choose files with --data.files 'PATTERN', or give the other as "
+                "--data.test-path FILE after naming its columns alike",
+            )
         return [name for name in self.names if name not in self.used.values()]
 
     def only(self, part: str, names: Collection[str], option: str) -> str:

@@ -18,6 +18,9 @@ TEXT, PAIR = "--data.text-column", "--data.pair-column"
 LABEL, SCORE = "--data.label-column", "--data.score-column"
 Build = Callable[[Row], Record]
 
+MANY = ("labels", "tags", "topics", "categories")
+"""Columns of lists in which a text may also have no label."""
+
 
 def classify(columns: Columns, config: TaskDataConfig, notes: Notes) -> Build:
     """A text and its label."""
@@ -95,7 +98,8 @@ def _labelled(columns: Columns, config: TaskDataConfig) -> Build:
 
     def build(row: Row) -> Labelled:
         text, other = _texts(row, used)
-        labels = _labels(row.fields.get(used["label"]), config)
+        value, column = row.fields.get(used["label"]), used["label"]
+        labels = () if value == [] and column in MANY else _labels(value, config)
         return Labelled(origin=row.origin, group=row.group, text=text, pair=other, labels=labels)
 
     return build

@@ -116,7 +116,8 @@ def read_task(config: TaskDataConfig, task: Task) -> TaskData:
     if not rows and data.faults:
         data.config = config.model_copy(update={"bad": "fail"})
         data.require_sound()
-    columns = Columns(_names(parts), rows, parts[0].name if parts else shown(config.path))
+    where = parts[0].name if parts else shown(config.path)
+    columns = Columns(_names(parts), rows, where, _apart(parts))
     if rows:
         build = TASKS[task](columns, config, data.notes)
         stated = _build(data, build)
@@ -132,6 +133,15 @@ def _names(parts: list[Part]) -> list[str]:
     """Names that all files with rows have, in the order of the first one."""
     named = [part.reading.names for part in parts if part.reading.rows]
     return [name for name in (named[0] if named else []) if all(name in one for one in named)]
+
+
+def _apart(parts: list[Part]) -> dict[str, str]:
+    """Names that only some files have, with the first file that has each."""
+    found: dict[str, str] = {}
+    for part in parts:
+        for name in part.reading.names if part.reading.rows else ():
+            found.setdefault(name, part.name)
+    return {name: file for name, file in found.items() if name not in _names(parts)}
 
 
 def _build(data: TaskData, build: Callable[[Row], Record]) -> list[str]:
