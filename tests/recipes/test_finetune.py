@@ -148,6 +148,22 @@ def test_what_is_written_is_judged_and_written_again(
             assert said.prediction.as_dict() == kept
 
 
+def test_a_base_without_a_chat_template_gets_one_and_rows_for_its_tokens(
+    data: dict[str, Path], tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    begun = config("seq2seq", data["seq2seq"], tmp_path / "run", "gpt-tiny")
+    made = subject(begun, (), (sentence(n) for n in range(80)))
+    save_model(made.model, base)
+    made.tokenizer.save(base)
+    chat = config("chat", data["chat"], tmp_path / "chat", str(base), judged=2)
+    finetune(chat)
+    tuned = load_tuned(tmp_path / "chat", CPU)
+    assert tuned.model.vocab == made.model.vocab + 2
+    with pytest.raises(ConfigError, match="adds 2 tokens"):
+        subject(chat.with_values({"adapt": {"kind": "lora"}}), (), ())
+
+
 def test_what_is_in_every_text_is_learned(data: dict[str, Path], tmp_path: Path) -> None:
     """The control is the model before: the same texts, near chance."""
     more = {"train": {"steps": 60, "save_every": 0}, "shape": {"dim": 64}}

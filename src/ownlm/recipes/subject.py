@@ -14,6 +14,7 @@ from ownlm.inference.find import find_model
 from ownlm.inference.language_model import load_tokenizer_of
 from ownlm.models.adapters import is_adapter
 from ownlm.models.families import family_named
+from ownlm.models.grow import grown
 from ownlm.models.heads import numbered, told_head
 from ownlm.models.load import build_any, hf_values, load_any, sketched
 from ownlm.models.model import Model
@@ -54,15 +55,36 @@ def subject(config: FinetuneConfig, labels: Sequence[str], texts: Iterable[str])
             next_command=f"ownlm merge {shlex.quote(config.model)} --out FOLDER first",
         )
     tokenizer, seed = load_tokenizer_of(config.model), config.train.seed
-    if config.task == "chat" and tokenizer.chat is None:
-        tokenizer = with_template(tokenizer)
     head = head_of(config.task, sketched(folder)[1].family)
     if not head:
         model, _ = load_any(folder, dtype=torch.float32)
         _require_writer(model, config)
-        return Subject(model, tokenizer, str(folder), weights_digest(folder))
+        new: tuple[str, ...] = ()
+        if config.task == "chat" and tokenizer.chat is None:
+            model, tokenizer, new = _with_turns(model, tokenizer, config)
+        return Subject(model, tokenizer, str(folder), weights_digest(folder), new)
     found = load_with_head(folder, head, seed=seed, labels=labels or 1, dtype=torch.float32)
     return Subject(found.model, tokenizer, str(folder), weights_digest(folder), found.new)
+
+
+def _with_turns(
+    model: Model, tokenizer: Tokenizer, config: FinetuneConfig
+) -> tuple[Model, Tokenizer, tuple[str, ...]]:
+    """A base model whose tokenizer has no chat template, with ours and rows for its tokens.
+
+    ConfigError where these would not train: a model could never learn to end its turn.
+    """
+    made = with_template(tokenizer)
+    added = made.vocab_size - tokenizer.vocab_size
+    if added and config.adapt.kind != "all":
+        raise ConfigError(
+            f"{config.model} has no chat template; ours adds {added} tokens, which only learn "
+            f"where the token table trains, and {config.adapt.kind} leaves it as it is",
+            where="adapt.kind",
+            next_command="--adapt.kind all, or a model that was taught to chat before",
+        )
+    names = sorted({*made.special} - {*tokenizer.special})
+    return grown(model, made.vocab_size), made, tuple(f"token {name}" for name in names)
 
 
 def weights_digest(folder: Path) -> str:
