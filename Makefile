@@ -71,5 +71,5 @@ $(VENV)/.use: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[data,report,eval,dev]'
+	$(INSTALL) -e '.[data,report,eval,serve,dev]'
 	@touch $@ $(VENV)/.use
