@@ -76,8 +76,14 @@ def load_tuned(
         if is_adapter(folder)
         else load_any(folder, device, dtype)[0]
     )
+    return with_task(model, load_tokenizer_of(path), folder, kind)
+
+
+def with_task(
+    model: Model, tokenizer: Tokenizer, folder: Path, kind: TaskKind | None = None
+) -> Tuned:
+    """A model that was opened, with its task; CheckpointError for one that does none."""
     told: dict[str, Any] = model.config.get(KEY) or {}
-    tokenizer = load_tokenizer_of(path)
     found: TaskKind = kind or told.get("kind") or kind_of(model, tokenizer, folder)
     options = TaskOptions.parse(told.get("options", {}), f"{folder}/config.json: {KEY}")
     task = make_task(found, options, tokenizer, model.config, labels_of(model.config), generate)

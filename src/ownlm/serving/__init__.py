@@ -1,0 +1,1 @@
+"""Models behind OpenAI's interface, and pages for the browser."""

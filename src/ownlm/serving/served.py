@@ -1,0 +1,170 @@
+"""A model as it is served: what it can do, and what writes or reads with it."""
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ownlm.data.faults import Bad
+from ownlm.data.tasks.predictions import Prediction
+from ownlm.data.tasks.records import Origin, Record
+from ownlm.data.tasks.unlabelled import typed
+from ownlm.errors import CheckpointError, ConfigError
+from ownlm.inference.language_model import LM
+from ownlm.inference.request import Event, Request
+from ownlm.models.model import EncoderDecoder
+from ownlm.objectives.tasks.make import KEY
+from ownlm.recipes.lessons import read_as
+from ownlm.recipes.predict import predict
+from ownlm.recipes.tuned import Tuned, with_task
+from ownlm.serving.refusal import bad
+
+R = TypeVar("R")
+HERE = Origin("the request")
+
+
+class Load(NamedTuple):
+    """What a service is doing."""
+
+    running: int = 0
+    waiting: int = 0
+    used: float = 0.0
+    """Share of the memory for keys and values that is in use."""
+    cached: int = 0
+    """Tokens of prompts that were found in it, since the start."""
+    looked_up: int = 0
+    """Tokens of prompts that were looked for there."""
+
+
+class Writes(Protocol):
+    """What writes texts (inference.service.Service): many at once, each as it comes."""
+
+    def stream(self, request: Request) -> AsyncIterator[Event]:
+        """The events of one text; to close the iterator cancels it."""
+
+    def close(self) -> None:
+        """Stop."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can write."""
+
+
+class Served:
+    """One model under its name."""
+
+    def __init__(
+        self,
+        name: str,
+        lm: LM,
+        service: Writes | None = None,
+        tuned: Tuned | None = None,
+        *,
+        load: Callable[[], Load] = Load,
+        rows: int = 32,
+        about: str = "",
+    ) -> None:
+        """`service` writes, where the model does; `tuned` does the task that it was taught.
+        `rows` texts are written at once; `about` says with what, for people."""
+        self.name, self.lm, self.service, self.tuned = name, lm, service, tuned
+        self.load, self.rows, self.about = load, rows, about
+        self.unfinished = 0
+        """Texts that were asked for and are not done."""
+        self._one = threading.Lock()
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model reads at once."""
+        return int(self.lm.model.context)
+
+    @property
+    def vocab(self) -> int:
+        """Ids that a prompt may have."""
+        return self.lm.tokenizer.vocab_size
+
+    @property
+    def answers(self) -> bool:
+        """Whether it reads a source and writes another text."""
+        return isinstance(self.lm.model, EncoderDecoder)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it does what it can."""
+        return self.service is None or self.service.alive
+
+    @functools.cached_property
+    def longest_piece(self) -> int:
+        """Bytes of the longest token's text: a longer text than so many tokens of it cannot fit."""
+        pieces = self.lm.tokenizer.pieces
+        return max(128, max(len(pieces[id]) for id in range(self.vocab)))
+
+    async def predict(self, records: Sequence[Record]) -> list[Prediction]:
+        """What the model says of each record, in order, one request after the other."""
+        tuned = self.tuned
+        assert tuned is not None, "the route has looked"
+
+        def run() -> list[Prediction]:
+            with self._one:
+                return [said.prediction for said in predict(tuned, records)]
+
+        return await asyncio.to_thread(run)
+
+    async def alone(self, work: Callable[[], R]) -> R:
+        """Work with the model in a thread, while no other does."""
+
+        def run() -> R:
+            with self._one:
+                return work()
+
+        return await asyncio.to_thread(run)
+
+    def record(self, text: str, other: str = "", param: str = "input") -> Record:
+        """A text as the model's task reads it; 400 for a blank one."""
+        assert self.tuned is not None, "the route has looked"
+        try:
+            return typed(text, other, read_as(self.tuned.kind), HERE)
+        except Bad as fault:
+            raise bad(f"{param}: {fault.reason}", param) from None
+
+    def close(self) -> None:
+        """Stop writing."""
+        if self.service is not None:
+            self.service.close()
+
+
+def task_of(lm: LM) -> Tuned | None:
+    """The task that a model was taught, or that its head or folder tells; None for a plain one."""
+    assert lm.folder is not None
+    writes = lm.answers or lm.writer is not None
+    told: dict[str, Any] = lm.model.config.get(KEY) or {}
+    if writes and told.get("kind", "chat") == "chat":
+        return None
+    try:
+        return with_task(lm.model, lm.tokenizer, lm.folder)
+    except CheckpointError:
+        return None
+
+
+def named(models: Sequence[str]) -> dict[str, Path]:
+    """Models by the names they are served under: NAME=PATH, or the folder's own.
+
+    >>> named(["runs/mail/model", "small=runs/a"])
+    {'mail': PosixPath('runs/mail/model'), 'small': PosixPath('runs/a')}
+    """
+    table: dict[str, Path] = {}
+    for word in models:
+        name, equals, rest = word.partition("=")
+        given = bool(equals) and "/" not in name and not Path(word).exists()
+        path = Path(rest if given else word)
+        if not given:
+            parts = [part for part in path.resolve().parts if part != "model"]
+            name = Path(parts[-1]).name.removesuffix(".gguf")
+        if name in table:
+            raise ConfigError(
+                f"two models would be served as {name!r}",
+                next_command=f"give one another name: ownlm serve other={path}",
+            )
+        table[name] = path
+    return table
