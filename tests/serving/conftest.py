@@ -1,7 +1,7 @@
 """A server in memory: a tiny model whose texts are made up by a service without one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -28,7 +28,7 @@ class Scripted:
         self.lm, self.alive, self.closed = lm, True, False
         self.text = "A boat came in."
         self.finish, self.error = "stop", ""
-        self.pause = 0.0
+        self.pause, self.wide = 0.0, 1
         self.running, self.asked = 0, list[Request]()
 
     async def stream(self, request: Request) -> AsyncIterator[Event]:
@@ -56,7 +56,7 @@ class Scripted:
             last = place == len(ids) - 1 and not self.error
             piece = stream.push(id) + (stream.end() if last else "")
             chosen = (self.chosen(id, request),)
-            yield Event(piece, chosen, finish if last else "", prompt=prompt)
+            yield Event(piece * self.wide, chosen, finish if last else "", prompt=prompt)
             prompt = ()
         if self.error:
             yield Event(finish="error", error=self.error)
@@ -78,11 +78,11 @@ class Scripted:
 
 @pytest.fixture(scope="session")
 def writer() -> LM:
-    """Random LLaMA over bytes with a chat template, context 512."""
+    """Random LLaMA over bytes with a chat template, context 1024."""
     tokenizer = with_template(train_tokenizer(["héllo wörld"], TokenizerConfig(kind="byte")))
     config = ModelConfig(
         family="llama", vocab=tokenizer.vocab_size, dim=16, heads=4, kv_heads=2, layers=2,
-        context=512,
+        context=1024,
     )  # fmt: skip
     model = build_model(config, seed=1)
     with torch.no_grad():
@@ -132,8 +132,3 @@ class Client:
 @pytest.fixture
 def ask(state: State) -> Client:
     return Client(state)
-
-
-@pytest.fixture
-def client_of() -> Iterator[Callable[[State], Client]]:
-    yield Client

@@ -59,9 +59,7 @@ def test_usage_comes_last_and_only_when_asked_for(ask: Client, scripted: Scripte
     assert all("usage" not in one for one in chunks(ask))
 
 
-def test_an_error_in_a_stream_is_told_and_the_stream_ends(
-    ask: Client, scripted: Scripted
-) -> None:
+def test_an_error_in_a_stream_is_told_and_the_stream_ends(ask: Client, scripted: Scripted) -> None:
     scripted.error = "the logits are not numbers"
     *said, error = chunks(ask)
     assert said[-1]["choices"][0]["delta"]["content"]
@@ -79,7 +77,7 @@ def test_logprobs(ask: Client, scripted: Scripted) -> None:
     assert made.choices[0].logprobs is not None
     content = made.choices[0].logprobs.content
     assert content is not None
-    assert bytes(sum((one.bytes or [] for one in content), [])).decode() == "é!"
+    assert bytes(byte for one in content for byte in one.bytes or []).decode() == "é!"
     assert [one.logprob for one in content] == [-0.5] * 3
     assert [len(one.top_logprobs) for one in content] == [2] * 3
     streamed = chunks(ask, logprobs=True, top_logprobs=2)
@@ -209,7 +207,12 @@ def test_the_form_of_an_answer(ask: Client, scripted: Scripted) -> None:
     forms: list[Any] = [
         {"response_format": {"type": "text"}},
         {"response_format": {"type": "json_object"}},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": schema},
+            }
+        },
         {"structured_outputs": {"choice": ["yes", "no"]}},
         {"structured_outputs": {"regex": "[ab]+"}},
         {"structured_outputs": {"json": json.dumps(schema)}},

@@ -25,10 +25,10 @@ def joined(pieces: list[Piece]) -> tuple[str, list[tuple[str, str]]]:
     calls: list[tuple[str, str]] = []
     for piece in pieces:
         if isinstance(piece, Called):
-            assert piece.index == len(calls)
+            assert piece.call == len(calls)
             calls.append((piece.name, ""))
         elif isinstance(piece, Argued):
-            assert piece.index == len(calls) - 1
+            assert piece.call == len(calls) - 1
             calls[-1] = (calls[-1][0], calls[-1][1] + piece.text)
     return said, calls
 

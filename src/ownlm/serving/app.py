@@ -46,9 +46,7 @@ def make_app(state: State) -> FastAPI:
     app.add_exception_handler(OwnlmError, _on_error)
     app.add_exception_handler(Left, _on_left)
     app.add_exception_handler(Exception, _on_fault)
-    app.add_middleware(
-        Guard, options=state.options, keys=state.keys, is_page=state.is_page
-    )
+    app.add_middleware(Guard, options=state.options, keys=state.keys, is_page=state.is_page)
     return app
 
 

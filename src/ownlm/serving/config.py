@@ -35,7 +35,7 @@ class ServeConfig(Config):
     """Headers of a request at most."""
     max_waiting: int = Field(default=256, ge=0)
     """Texts that may wait until one of those being written is done; more are refused."""
-    max_schema_bytes: int = Field(default=64 << 10, ge=1 << 10)
+    max_schema_bytes: int = Field(default=64 << 10, ge=1 << 10, le=64 << 10)
     """Bytes of a JSON schema, regular expression or grammar at most."""
     header_seconds: float = Field(default=10.0, gt=0)
     """Seconds in which the headers of a request must come."""

@@ -82,7 +82,10 @@ class Job:
         self.ticket.release()
 
     async def _write(
-        self, number: int, request: Request, queue: "asyncio.Queue[tuple[int, Event | BaseException]]"
+        self,
+        number: int,
+        request: Request,
+        queue: "asyncio.Queue[tuple[int, Event | BaseException]]",
     ) -> None:
         served = self.plan.served
         assert served.service is not None, "the route has looked"
@@ -113,9 +116,17 @@ async def ended(tasks: Sequence["asyncio.Task[None]"]) -> None:
 
 
 async def in_thread(state: State, work: Callable[[], Plan]) -> Plan:
-    """Turn a prompt into ids beside the event loop; few at a time."""
+    """Turn a prompt into ids beside the event loop, and see that it can be answered; few at a
+    time."""
+
+    def run() -> Plan:
+        plan = work()
+        if plan.requests[0].constraint is not None:  # the same for all
+            plan.served.check(plan.requests[0])
+        return plan
+
     async with state.reading:
-        return await asyncio.to_thread(work)
+        return await asyncio.to_thread(run)
 
 
 def _joined(events: Sequence[Event]) -> Text:

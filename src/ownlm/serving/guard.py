@@ -48,7 +48,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass."""
         if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         sent = headers.get(REQUEST_ID, "")
         number = sent if _ID.fullmatch(sent) else f"req-{secrets.token_hex(12)}"
@@ -64,12 +65,14 @@ class Guard:
         try:
             self._check(scope, headers, origin)
             if shared and scope.get("method") == "OPTIONS":
-                return await _preflight()(scope, receive, named)
+                await _preflight()(scope, receive, named)
+                return
             self._check_key(scope, headers)
             if scope["type"] == "http" and not self.is_page(scope["path"]):
                 receive = await self._body(scope, headers, receive)
         except Refusal as refusal:
-            return await _refuse(refusal, scope, receive, named)
+            await _refuse(refusal, scope, receive, named)
+            return
         await self.app(scope, receive, named)
 
     def _check(self, scope: Scope, headers: Headers, origin: str) -> None:
@@ -194,5 +197,6 @@ def _preflight() -> Response:
 async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         closing: dict[str, Any] = {"type": "websocket.close", "code": 1008}
-        return await send(closing)
+        await send(closing)
+        return
     await answer(refusal)(scope, receive, send)

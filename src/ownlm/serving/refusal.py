@@ -152,6 +152,6 @@ def where(place: Sequence[Any], body: Any) -> str:
 
 
 def guess(name: str, known: list[str]) -> str:
-    """", did you mean ...", where something is near."""
+    """ ", did you mean ...", where something is near."""
     near = nearest(name, known)
     return f", did you mean {near}?" if near else ""

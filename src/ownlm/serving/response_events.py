@@ -69,7 +69,7 @@ class Answer:
             part = self.output[-1]["content"][0]
             part["text"] += text
             part["logprobs"] = [*part["logprobs"], *logprobs]
-            told = {"delta": text, "logprobs": logprobs}
+            told = {"delta": text, "logprobs": _without_bytes(logprobs)}
             yield self._event("response.output_text.delta", **self._place(), **told)
 
     def _call(self, piece: Called) -> Iterator[Event]:
@@ -98,13 +98,12 @@ class Answer:
         item["status"] = status
         if item["type"] == "message":
             part = item["content"][0]
-            told = {"text": part["text"], "logprobs": part["logprobs"]}
+            told = {"text": part["text"], "logprobs": _without_bytes(part["logprobs"])}
             yield self._event("response.output_text.done", **self._place(), **told)
             yield self._event("response.content_part.done", **self._place(), part=part)
         else:
-            told = {"name": item["name"], "arguments": item["arguments"]}
             kind = "response.function_call_arguments.done"
-            yield self._event(kind, **self._place(part=False), **told)
+            yield self._event(kind, **self._place(part=False), arguments=item["arguments"])
         place = len(self.output) - 1
         yield self._event("response.output_item.done", output_index=place, item=item)
 
@@ -115,6 +114,21 @@ class Answer:
     def _event(self, kind: str, **values: Any) -> Event:
         self._number += 1
         return {"type": kind, "sequence_number": self._number, **values}
+
+
+def _without_bytes(logprobs: list[Any]) -> list[Any]:
+    """As events have them."""
+    return [
+        {
+            "token": one["token"],
+            "logprob": one["logprob"],
+            "top_logprobs": [
+                {"token": other["token"], "logprob": other["logprob"]}
+                for other in one["top_logprobs"]
+            ],
+        }
+        for one in logprobs
+    ]
 
 
 def opened(body: ResponseBody, model: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ownlm.serving.protocol.responses import (
     Item,
     MessageItem,
     OutputItem,
+    RefusalText,
     ResponseBody,
 )
 from ownlm.serving.refusal import Refusal, bad
@@ -79,7 +80,7 @@ def messages_of(body: ResponseBody) -> list[dict[str, Any]]:
     return said
 
 
-def _text(content: str | Sequence[Any]) -> str:
+def _text(content: str | Sequence[InputText | RefusalText]) -> str:
     if isinstance(content, str):
         return content
     return "".join(one.text if isinstance(one, InputText) else one.refusal for one in content)

@@ -63,21 +63,23 @@ class Served:
         tuned: Tuned | None = None,
         *,
         load: Callable[[], Load] = Load,
+        check: Callable[[Request], object] = lambda request: None,
         rows: int = 32,
+        context: int = 0,
         about: str = "",
     ) -> None:
         """`service` writes, where the model does; `tuned` does the task that it was taught.
-        `rows` texts are written at once; `about` says with what, for people."""
+
+        `load` tells what the service is doing; `check` refuses a request that it cannot answer,
+        and may take its time; `rows` texts are written at once, of `context` tokens at most (0:
+        what the model reads); `about` says with what, for people.
+        """
         self.name, self.lm, self.service, self.tuned = name, lm, service, tuned
-        self.load, self.rows, self.about = load, rows, about
+        self.load, self.check, self.rows, self.about = load, check, rows, about
+        self.context = context or int(lm.model.context)
         self.unfinished = 0
         """Texts that were asked for and are not done."""
         self._one = threading.Lock()
-
-    @property
-    def context(self) -> int:
-        """Tokens that the model reads at once."""
-        return int(self.lm.model.context)
 
     @property
     def vocab(self) -> int:
@@ -136,11 +138,11 @@ class Served:
 
 def task_of(lm: LM) -> Tuned | None:
     """The task that a model was taught, or that its head or folder tells; None for a plain one."""
-    assert lm.folder is not None
     writes = lm.answers or lm.writer is not None
     told: dict[str, Any] = lm.model.config.get(KEY) or {}
     if writes and told.get("kind", "chat") == "chat":
         return None
+    assert lm.folder is not None, "a task is read from a folder"
     try:
         return with_task(lm.model, lm.tokenizer, lm.folder)
     except CheckpointError:

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ownlm.errors import OwnlmError
 from ownlm.log import warn
-from ownlm.serving.refusal import Refusal, as_json
+from ownlm.serving.refusal import Refusal, as_json, of_error
 
 R = TypeVar("R")
 DONE = b"data: [DONE]\n\n"
@@ -18,7 +19,7 @@ _HEADERS = {"X-Accel-Buffering": "no"}
 """Proxies pass on what they get at once."""
 
 
-class Left(Exception):  # noqa: N818 (no error)
+class Left(Exception):
     """The client has gone: nobody reads an answer."""
 
 
@@ -88,6 +89,8 @@ async def with_end(frames: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             yield part
     except Refusal as refusal:
         yield frame(refusal.body)
+    except OwnlmError as error:
+        yield frame(of_error(error).body)
     except Exception as error:  # noqa: BLE001 (a stream has begun: its end must be told)
         warn(f"fault in a stream: {type(error).__name__}: {error}")
         yield frame(Refusal(500, "a fault of the server").body)

@@ -30,14 +30,14 @@ class Said(NamedTuple):
 class Called(NamedTuple):
     """A call begins: its place among the calls, and the function's name."""
 
-    index: int
+    call: int
     name: str
 
 
 class Argued(NamedTuple):
     """More of the arguments of a call, as JSON."""
 
-    index: int
+    call: int
     text: str
 
 
@@ -50,7 +50,7 @@ class CallParser:
 
     >>> parser = CallParser(["add"])
     >>> [*parser.push('<tool_call>{"name": "add", "arguments": {}}</tool_call>'), *parser.end()]
-    [Called(index=0, name='add'), Argued(index=0, text='{}')]
+    [Called(call=0, name='add'), Argued(call=0, text='{}')]
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -168,9 +168,9 @@ def call_in(text: str, names: Iterable[str]) -> tuple[str, str] | None:
         found: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or found.get("name") not in names:
+    name = found.get("name") if isinstance(found, dict) else None
+    if not isinstance(name, str) or name not in names:
         return None
     arguments = found.get("arguments", found.get("parameters", {}))
-    if isinstance(arguments, str):
-        return found["name"], arguments
-    return found["name"], json.dumps(arguments, ensure_ascii=False)
+    told = isinstance(arguments, str)
+    return name, arguments if told else json.dumps(arguments, ensure_ascii=False)

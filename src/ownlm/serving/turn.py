@@ -46,12 +46,12 @@ class Turn:
             number = f"call_{secrets.token_hex(12)}"
             self.calls.append({"id": number, "type": "function", "function": function})
         else:
-            self.calls[piece.index]["function"]["arguments"] += piece.text
+            self.calls[piece.call]["function"]["arguments"] += piece.text
 
     def _delta(self, piece: Piece) -> dict[str, Any]:
         if isinstance(piece, Said):
             return {"content": piece.text}
         if isinstance(piece, Called):
-            call = self.calls[piece.index] | {"function": {"name": piece.name, "arguments": ""}}
-            return {"tool_calls": [{"index": piece.index} | call]}
-        return {"tool_calls": [{"index": piece.index, "function": {"arguments": piece.text}}]}
+            call = self.calls[piece.call] | {"function": {"name": piece.name, "arguments": ""}}
+            return {"tool_calls": [{"index": piece.call} | call]}
+        return {"tool_calls": [{"index": piece.call, "function": {"arguments": piece.text}}]}

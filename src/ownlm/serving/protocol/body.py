@@ -68,9 +68,7 @@ class Sampled(Named):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     logit_bias: (
-        Annotated[
-            dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=BIASED)
-        ]
+        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=BIASED)]
         | None
     ) = None
     """By token id."""

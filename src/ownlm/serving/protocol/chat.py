@@ -23,6 +23,9 @@ class RefusalPart(Body):
     refusal: Text
 
 
+Part = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
 class CalledFunction(Body):
     """A function as it was called."""
 
@@ -44,7 +47,7 @@ class Message(Body):
     """Something that was said."""
 
     role: Role
-    content: Text | Annotated[list[TextPart | RefusalPart], Field(min_length=1)] | None = None
+    content: Text | Annotated[list[Part], Field(min_length=1)] | None = None
     name: str | None = None
     tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
     tool_call_id: str | None = None

@@ -17,9 +17,7 @@ Several = Annotated[list[Prompt], Field(min_length=1, max_length=INPUTS)]
 class EmbeddingBody(Named):
     """/v1/embeddings: texts, or their ids, that become vectors."""
 
-    input: (
-        Prompt | Ids | Several | Annotated[list[Ids], Field(min_length=1, max_length=INPUTS)]
-    )
+    input: Prompt | Ids | Several | Annotated[list[Ids], Field(min_length=1, max_length=INPUTS)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     """Only the model's own number."""
@@ -30,8 +28,8 @@ class EmbeddingBody(Named):
         if isinstance(self.input, str):
             return [self.input]
         if isinstance(self.input[0], int):
-            return [self.input]  # type: ignore[list-item]
-        return self.input  # type: ignore[return-value]
+            return [self.input]
+        return self.input
 
 
 class TextsBody(Named):
@@ -83,5 +81,3 @@ class DetokenizeBody(Named):
     """/detokenize: ids that become text."""
 
     tokens: Annotated[list[Token], Field(max_length=1 << 20)]
-
-

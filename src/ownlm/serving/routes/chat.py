@@ -62,7 +62,9 @@ async def _chunks(job: Job, body: ChatBody, head: dict[str, Any]) -> AsyncGenera
     if body.wants_usage:
         head = head | {"usage": None}
 
-    def chunk(number: int, delta: dict[str, Any], logprobs: Any = None, finish: Any = None) -> bytes:
+    def chunk(
+        number: int, delta: dict[str, Any], logprobs: Any = None, finish: Any = None
+    ) -> bytes:
         choice = {"index": number, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return frame(head | {"choices": [choice]})
 

@@ -115,21 +115,14 @@ class _Choice:
 
     def more(self, event: Event) -> dict[str, Any]:
         """The chunk of an event."""
-        prefix, before = "", ()
-        if not self.begun:
-            prefix, before = echoed(self.plan, self.number, self.body, event.prompt)
-        tokens = (*before, *event.tokens)
-        self.begun = True
-        found = {
-            "index": self.number,
-            "text": prefix + event.text,
-            "logprobs": _logprobs(self.plan, self.number, self.body, tokens, self.offset)
-            if tokens
-            else None,
-            "finish_reason": event.finish or None,
-        }
-        self.offset += len(found["text"])
-        return found
+        plan, number, body = self.plan, self.number, self.body
+        prefix, before = ("", ()) if self.begun else echoed(plan, number, body, event.prompt)
+        tokens: tuple[Chosen | None, ...] = (*before, *event.tokens)
+        text = prefix + event.text
+        logprobs = _logprobs(plan, number, body, tokens, self.offset) if tokens else None
+        self.begun, self.offset = True, self.offset + len(text)
+        finish = event.finish or None
+        return {"index": number, "text": text, "logprobs": logprobs, "finish_reason": finish}
 
 
 def _logprobs(

@@ -74,7 +74,7 @@ def counted(read: int, written: int, cached: int) -> dict[str, Any]:
     """Numbers of tokens, as this interface gives them."""
     return {
         "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": min(read, cached)},
+        "input_tokens_details": {"cached_tokens": min(read, cached), "cache_write_tokens": 0},
         "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": read + written,

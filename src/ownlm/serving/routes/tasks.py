@@ -97,9 +97,7 @@ async def summarize(body: TextsBody, request: Request) -> Response:
 async def _written(body: TextsBody, request: Request, verb: str, kind: str) -> Response:
     served = state_of(request).doer(body.model, WRITTEN, verb)
     said = await done(request, served, [served.record(text) for text in body.texts])
-    data = [
-        {"index": place, "object": kind} | one.as_dict() for place, one in enumerate(said)
-    ]
+    data = [{"index": place, "object": kind} | one.as_dict() for place, one in enumerate(said)]
     return Json(listed(verb, served, data, body.texts))
 
 
