@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx2
@@ -137,15 +137,16 @@ def test_who_does_not_read_is_cut_off(start: Start, scripted: Scripted) -> None:
     connection.sendall(posted("/v1/chat/completions", HELLO | {"stream": True}))
     until(lambda: scripted.running > 0)
     until(lambda: running.state.models["tiny"].unfinished == 0)
-    with pytest.raises(ConnectionError):
-        while connection.recv(1 << 16):
-            pass
-        raise ConnectionResetError  # closed at once: also cut off
+    received = 0
+    with suppress(ConnectionError):
+        while part := connection.recv(1 << 16):
+            received += len(part)
+    assert received < 400 * 30_000
 
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"GET /v1/mod", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-", 
+    [b"", b"GET /v1/mod", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-",
      b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
      b"Content-Length: 100\r\n\r\n{"],
     ids=["nothing", "line", "headers", "body"],
@@ -176,12 +177,10 @@ def test_a_thousand_headers_and_ten_megabytes_of_one(start: Start) -> None:
     for headers in (b"".join(b"X-%d: 1\r\n" % n for n in range(10_000)), b"X: " + b"y" * 10**7):
         connection = running.open()
         answer = b""
-        try:
+        with suppress(ConnectionError):  # refused before all was sent
             connection.sendall(
                 b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n\r\n"
             )
-        except ConnectionError:
-            pass  # refused before all was sent
         try:
             answer = connection.recv(1000)
         except ConnectionError:

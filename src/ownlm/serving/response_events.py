@@ -19,6 +19,8 @@ class Answer:
         self._number = -1
         self._open = False
         """Whether the last item still grows."""
+        self._parts: list[str] = []
+        """What it has so far."""
 
     def begin(self) -> Iterator[Event]:
         """Before anything is written."""
@@ -51,6 +53,7 @@ class Answer:
 
     def fail(self, message: str) -> Iterator[Event]:
         """It could not be finished."""
+        yield from self._close("incomplete")
         error = {"code": "server_error", "message": message}
         self.response |= {"status": "failed", "error": error}
         yield self._event("response.failed", response=self.response)
@@ -64,11 +67,12 @@ class Answer:
             })  # fmt: skip
             part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
             self.output[-1]["content"].append(part)
-            yield self._event("response.content_part.added", **self._place(), part=dict(part))
+            yield self._event(
+                "response.content_part.added", **self._place(), part=part | {"logprobs": []}
+            )
         if text:
-            part = self.output[-1]["content"][0]
-            part["text"] += text
-            part["logprobs"] = [*part["logprobs"], *logprobs]
+            self._parts.append(text)
+            self.output[-1]["content"][0]["logprobs"] += logprobs
             told = {"delta": text, "logprobs": _without_bytes(logprobs)}
             yield self._event("response.output_text.delta", **self._place(), **told)
 
@@ -80,13 +84,13 @@ class Answer:
         })  # fmt: skip
 
     def _argue(self, piece: Argued) -> Iterator[Event]:
-        self.output[-1]["arguments"] += piece.text
+        self._parts.append(piece.text)
         kind = "response.function_call_arguments.delta"
         yield self._event(kind, **self._place(part=False), delta=piece.text)
 
     def _item(self, item: dict[str, Any]) -> Iterator[Event]:
         self.output.append(item)
-        self._open = True
+        self._open, self._parts = True, []
         shown = item | ({"content": []} if "content" in item else {})
         place = len(self.output) - 1
         yield self._event("response.output_item.added", output_index=place, item=shown)
@@ -98,10 +102,12 @@ class Answer:
         item["status"] = status
         if item["type"] == "message":
             part = item["content"][0]
+            part["text"] = "".join(self._parts)
             told = {"text": part["text"], "logprobs": _without_bytes(part["logprobs"])}
             yield self._event("response.output_text.done", **self._place(), **told)
             yield self._event("response.content_part.done", **self._place(), part=part)
         else:
+            item["arguments"] = "".join(self._parts)
             kind = "response.function_call_arguments.done"
             yield self._event(kind, **self._place(part=False), arguments=item["arguments"])
         place = len(self.output) - 1

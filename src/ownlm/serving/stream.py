@@ -79,6 +79,7 @@ class EventStream(Response):
         await send(start)
         async for part in self.frames:
             await send({"type": "http.response.body", "body": part, "more_body": True})
+            await asyncio.sleep(0)  # what came at once must not keep others waiting
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -8,13 +8,19 @@ from ownlm.serving.tool_calls import Called, CallParser, Piece, Said
 
 
 class Turn:
-    """Reads pieces of text; what was said and called so far is in `text` and `calls`."""
+    """Reads pieces of text; what was said is in `text`, what was called in `calls`."""
 
     def __init__(self, tools: Sequence[str]) -> None:
         """`tools`: names of the functions that were offered; without them all is text."""
         self._parser = CallParser(tools) if tools else None
-        self.text = ""
         self.calls: list[dict[str, Any]] = []
+        self._said: list[str] = []
+        self._argued: list[list[str]] = []
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(self._said)
 
     def pieces(self, text: str, last: bool = False) -> list[Piece]:
         """What is new, noted."""
@@ -31,8 +37,11 @@ class Turn:
         return [self._delta(piece) for piece in self.pieces(text)]
 
     def end(self) -> list[dict[str, Any]]:
-        """The deltas of what was held back, when no more comes."""
-        return [self._delta(piece) for piece in self.pieces("", last=True)]
+        """The deltas of what was held back, when no more comes; then `calls` are complete."""
+        found = [self._delta(piece) for piece in self.pieces("", last=True)]
+        for call, parts in zip(self.calls, self._argued):
+            call["function"]["arguments"] = "".join(parts)
+        return found
 
     def finish(self, finish: str) -> str:
         """Why it ended, with calls."""
@@ -40,13 +49,14 @@ class Turn:
 
     def _note(self, piece: Piece) -> None:
         if isinstance(piece, Said):
-            self.text += piece.text
+            self._said.append(piece.text)
         elif isinstance(piece, Called):
             function = {"name": piece.name, "arguments": ""}
             number = f"call_{secrets.token_hex(12)}"
             self.calls.append({"id": number, "type": "function", "function": function})
+            self._argued.append([])
         else:
-            self.calls[piece.call]["function"]["arguments"] += piece.text
+            self._argued[piece.call].append(piece.text)
 
     def _delta(self, piece: Piece) -> dict[str, Any]:
         if isinstance(piece, Said):
