@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ownlm.errors import ConfigError, NonFiniteError
 from ownlm.inference.config import SamplingConfig
-from ownlm.inference.sampling import Sampler, probabilities
+from ownlm.inference.sampling import Sampler, candidates, probabilities
 
 SHARES = torch.tensor([0.5, 0.25, 0.15, 0.1])
 LOGITS = SHARES.log()
@@ -141,3 +141,27 @@ def test_what_is_plain_says_so() -> None:
     assert greedy().plain
     for values in ({"temperature": 1.0}, {"logit_bias": {1: 1.0}}, {"repetition_penalty": 1.1}):
         assert not greedy(**values).plain
+
+
+def by_sorting_all(logits: torch.Tensor, top_p: float) -> list[int]:
+    order = sorted(range(len(logits)), key=lambda n: (-float(logits[n]), n))
+    shares, kept, before = logits.double().softmax(dim=-1), [], 0.0
+    for place in order:
+        if before >= top_p:
+            break
+        kept.append(place)
+        before += float(shares[place])
+    return sorted(kept)
+
+
+@pytest.mark.parametrize("spread", [0.001, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 0.99])
+def test_the_fewest_that_reach_a_sum_are_found_without_sorting_all(
+    spread: float, top_p: float
+) -> None:
+    """Also where many are equal: logits are rounded."""
+    logits = (torch.randn(5000, generator=torch.manual_seed(3)) * spread * 4).round() / 4
+    found = candidates(logits, SamplingConfig(temperature=1.0, top_p=top_p))
+    assert found.ids is not None
+    assert found.ids.tolist() == by_sorting_all(logits, top_p)
+    assert float(found.shares.sum()) == pytest.approx(1)

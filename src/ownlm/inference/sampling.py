@@ -5,12 +5,16 @@ Shapes: V vocabulary.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ownlm.errors import ConfigError, NonFiniteError
 from ownlm.inference.config import SamplingConfig
+
+SORTED = 256
+"""Tokens among which the fewest that reach a sum are looked for first."""
 
 
 class Sampler:
@@ -77,7 +81,9 @@ class Sampler:
             raise ConfigError("no token may come next", where="constraint")
         if self.config.temperature == 0:
             return best
-        return draw(probabilities(logits_V, self.config), self.generator)
+        found = candidates(logits_V, self.config)
+        place = draw(found.shares, self.generator)
+        return place if found.ids is None else int(found.ids[place])
 
 
 def not_numbers() -> NonFiniteError:
@@ -96,27 +102,62 @@ def draw(shares_V: Tensor, generator: torch.Generator) -> int:
 
 
 def probabilities(logits_V: Tensor, config: SamplingConfig) -> Tensor:
-    """What is sampled from, (V,): the likely tokens' probabilities, the others zero.
+    """What is sampled from, (V,): the likely tokens' probabilities, the others zero."""
+    found = candidates(logits_V, config)
+    if found.ids is None:
+        return found.shares
+    return found.shares.new_zeros(len(logits_V)).index_copy(0, found.ids, found.shares)
 
-    Temperature comes first, then top_k, top_p and min_p on what is left. Nucleus sampling
-    (top_p): Holtzman et al. 2020, arXiv:1904.09751.
+
+class Candidates(NamedTuple):
+    """Tokens that may come, and their probabilities."""
+
+    ids: Tensor | None
+    """Ascending, so that a draw does not depend on which others were left out; None: all."""
+    shares: Tensor
+
+
+def candidates(logits_V: Tensor, config: SamplingConfig) -> Candidates:
+    """What is sampled from. Temperature comes first, then top_k, top_p and min_p on what is left.
+
+    Nucleus sampling (top_p): Holtzman et al. 2020, arXiv:1904.09751. A filter that leaves few
+    tokens makes all that follows cheap.
     """
     # The largest is 0 and stays so at a temperature of 1e-300; the others may leave the range.
-    kept_V = (logits_V - logits_V.max()).double() / config.temperature
-    if 0 < config.top_k < len(kept_V):
-        kept_V = kept_V.masked_fill(kept_V < kept_V.topk(config.top_k).values[-1], -torch.inf)
+    kept = (logits_V - logits_V.max()).double().div_(config.temperature)
+    ids = None
+    if 0 < config.top_k < len(kept):
+        ids = (kept >= kept.topk(config.top_k).values[-1]).nonzero()[:, 0]
+        kept = kept[ids]
     if config.top_p < 1:
-        kept_V = _nucleus(kept_V, config.top_p)
-    shares_V = kept_V.softmax(dim=-1)
+        chosen = _nucleus(kept, config.top_p)
+        kept, ids = kept[chosen], chosen if ids is None else ids[chosen]
+    shares = kept.softmax(dim=-1)
     if config.min_p > 0:
-        shares_V = shares_V.where(shares_V >= config.min_p * shares_V.max(), 0.0)
-    return shares_V / shares_V.sum()
+        chosen = (shares >= config.min_p * shares.max()).nonzero()[:, 0]
+        shares, ids = shares[chosen], chosen if ids is None else ids[chosen]
+        shares /= shares.sum()
+    return Candidates(ids, shares)
 
 
 def _nucleus(logits_V: Tensor, top_p: float) -> Tensor:
+    """Places, ascending, of the fewest largest whose probabilities reach the sum; of equal ones
+    the first. Only as many are sorted as it takes."""
+    whole, most = logits_V.logsumexp(dim=-1), SORTED
+    while most < len(logits_V):
+        order = logits_V.topk(most).indices.sort().values
+        kept = _reaching(logits_V[order], whole, top_p)
+        # One that was left out may equal the least one: only what is above it is sure.
+        if len(kept) < most and logits_V[order[kept]].min() > logits_V[order].min():
+            return order[kept]
+        most *= 16
+    return _reaching(logits_V, whole, top_p)
+
+
+def _reaching(logits_V: Tensor, whole: Tensor, top_p: float) -> Tensor:
     # Logits are sorted, not shares: two shares may round to the same number.
     sorted_V, order_V = logits_V.sort(descending=True, stable=True)
-    shares_V = sorted_V.softmax(dim=-1)
+    shares_V = (sorted_V - whole).exp()
     # A token stays while those before it have not reached the sum: the first always stays.
-    dropped_V = shares_V.cumsum(dim=-1) - shares_V >= top_p
-    return logits_V.masked_fill(dropped_V.scatter(0, order_V, dropped_V), -torch.inf)
+    kept_V = shares_V.cumsum(dim=-1) - shares_V < top_p
+    return order_V[kept_V].sort().values

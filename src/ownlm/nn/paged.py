@@ -209,7 +209,8 @@ class PagedLayer(LayerCache):
     def _stored(self, held: Tensor | None, x_BGTK: Tensor, step: Step) -> Tensor:
         x_NGK = x_BGTK[0].transpose(0, 1)
         if held is None:
-            held = x_NGK.new_zeros(*self.shape, *x_NGK.shape[1:])
+            held = x_NGK.new_empty(*self.shape, *x_NGK.shape[1:])  # taken as it is written to
+            held[-1] = 0
         flat = held.view(-1, *x_NGK.shape[1:])
         flat.index_copy_(0, step.slots, x_NGK)
         if step.unused is not None:
