@@ -144,10 +144,10 @@ class Answer:
         wanted = self.request.logprobs
         if wanted is None:
             return Chosen(token)
-        logprobs_V = logits_V.log_softmax(dim=-1)
-        best = logprobs_V.topk(min(wanted, len(logprobs_V)))
-        top = _alternatives(best.indices.tolist(), best.values.tolist())
-        return Chosen(token, _said(logprobs_V[token]), top)
+        whole = logits_V.logsumexp(dim=-1)
+        best = logits_V.topk(min(wanted, len(logits_V)))
+        top = _alternatives(best.indices.tolist(), (best.values - whole).tolist())
+        return Chosen(token, _said(logits_V[token] - whole), top)
 
 
 def _alternatives(tokens: list[int], logprobs: list[float]) -> tuple[Alternative, ...]:

