@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,18 @@ def _fingerprint(source: Path, compiler: str, extra_flags: tuple[str, ...]) -> s
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, text=True, check=True, timeout=30
     ).stdout
-    parts = (source.read_text(), version, *FLAGS, *extra_flags, platform.machine(), _processor())
+    texts = (file.read_text() for file in _with_included(source))
+    parts = (*texts, version, *FLAGS, *extra_flags, platform.machine(), _processor())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _with_included(source: Path) -> list[Path]:
+    """A source and what it includes from its own folder, each once."""
+    found = [source]
+    for file in found:  # grows
+        names = re.findall(r'^#include "(.+)"$', file.read_text(), re.M)
+        found += [path for name in names if (path := source.parent / name) not in found]
+    return found
 
 
 def _processor() -> str:
