@@ -2,8 +2,9 @@
 
 The reference is the model in float32 with the same rounded weights, whose layers round what they
 read as the native side does (`rounding_model`). What then differs are keys, values, queries and
-weights of attention in bf16 (8 bits of mantissa) and the order of sums: `TIGHT`, of the logits'
-standard deviation.
+weights of attention in bf16 (8 bits of mantissa), the order of sums, and through them the neighbour
+that 8 bits round to: `TIGHT`, root mean square, of the logits' standard deviation. Measured are
+0.001 to 0.009 in bf16, up to 0.036 in 8 and 0.031 in 4 bits (most for the deepest model).
 """
 
 import copy
@@ -19,11 +20,10 @@ from ownlm.inference import native_runner
 from ownlm.inference.native_runner import NativeRunner
 from ownlm.inference.native_weights import KINDS, Kind, rounded
 from ownlm.models.config import ModelConfig
-from ownlm.models.load import build_model, empty_model
-from ownlm.models.families import FAMILIES
-from ownlm.models.model import Model
+from ownlm.models.load import build_model
+from ownlm.models.model import PREFIX_LM, Model
 
-TIGHT = 0.02
+TIGHT: dict[Kind, float] = {"bf16": 0.015, "int8": 0.05, "int4": 0.05}
 SIZE = 16
 PLAIN = ("-DOWNLM_PLAIN",)
 AVX2 = ("-mno-avx512f", "-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
@@ -136,8 +136,155 @@ def test_equals_the_model_whole_and_token_by_token(name: str, kind: Kind) -> Non
     wanted = expected(rounding_model(model, kind), ids, kind)
     runner = runner_of(model, kind)
     single = one_by_one(runner, ids)
-    print("single", distance(single, wanted))
     whole = runner.read([Work(ids, 0, BLOCKS, every=True)])
-    print("whole", distance(whole, wanted))
-    assert distance(single, wanted) < TIGHT
-    assert distance(whole, wanted) < (TIGHT if kind != "int4" else 0.1)
+    assert distance(single, wanted) < TIGHT[kind]
+    assert distance(whole, wanted) < TIGHT[kind]
+    if kind == "int8":
+        assert torch.equal(single, whole)  # sums of 8 bits are exact, by vectors and by tiles
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gemma3"])
+def test_bf16_is_near_the_model_in_float32(name: str) -> None:
+    model, ids = make(name), text(70)
+    got = runner_of(model).read([Work(ids, 0, BLOCKS, every=True)])
+    wanted = model(torch.tensor([ids])).logits[0].detach()
+    assert distance(got, wanted) < 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_scales_blocks_and_positions_are_noticed(kind: Kind) -> None:
+    """The control: the same check fails for what a slip would compute."""
+    model, ids = make("llama"), text(70)
+    wanted = expected(rounding_model(model, kind), ids, kind)[-1:]
+    runner = runner_of(model, kind)
+    runner.read([Work(ids[:-1], 0, BLOCKS)])
+
+    def last(**changes: Any) -> float:
+        return distance(runner.read([Work(ids[-1:], 69, BLOCKS)._replace(**changes)]), wanted)
+
+    assert last() < TIGHT[kind]
+    assert last(blocks=(0, 2, 39, 11, 7)) > 3 * TIGHT[kind]  # the last one is not full
+    assert last(blocks=(8, *BLOCKS[1:])) > 3 * TIGHT[kind]
+    assert last(start=50) > 1.5 * TIGHT[kind]
+    scaled = copy.deepcopy(model)
+    scaled.stack.blocks[1].ffn.body.down.weight.data *= 1.3
+    assert distance(runner_of(scaled, kind).read([Work(ids, 0, BLOCKS)]), wanted) > 3 * TIGHT[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_company_changes_nothing(kind: Kind) -> None:
+    """Eleven texts of unlike length a token at a time, one of them read in pieces."""
+    model = make("qwen2")
+    runner = runner_of(model, kind)
+    texts = [text(20 + n, seed=n) for n in range(11)]
+    blocks = [range(3 * n, 3 * n + 3) for n in range(11)]
+    alone = [runner.read([Work(t, 0, b)]) for t, b in zip(texts, blocks)]
+    runner.read([Work(t[:13], 0, b) for t, b in zip(texts, blocks)])
+    runner.read([Work(t[13:-1], 13, b) for t, b in zip(texts, blocks)])
+    together = runner.read([Work(t[-1:], len(t) - 1, b) for t, b in zip(texts, blocks)])
+    assert together.shape == (11, 101)
+    assert distance(together, torch.cat(alone)) < TIGHT[kind]
+    if kind == "int8":
+        assert torch.equal(together, torch.cat(alone))
+
+
+def test_long_prompts_come_in_several_calls() -> None:
+    model = make("llama")
+    runner = runner_of(model, "int8")
+    texts = [text(118, seed=n) for n in range(4)]
+    work = [Work(t, 0, range(8 * n, 8 * n + 8), every=True) for n, t in enumerate(texts)]
+    assert sum(len(t) for t in texts) > native_runner.MOST
+    got = runner.read(work).view(4, 118, -1)
+    for one, w in zip(got, work):
+        assert torch.equal(one, runner.read([w]))
+
+
+@pytest.mark.parametrize("size", [1, 5, 40])
+def test_blocks_of_any_size(size: int) -> None:
+    model, ids = make("mistral"), text(70)
+    wanted = expected(rounding_model(model, "bf16"), ids)
+    runner = NativeRunner(model, "bf16")
+    runner.reserve(120, size)
+    blocks = torch.randperm(120, generator=torch.Generator().manual_seed(5)).tolist()
+    assert distance(runner.read([Work(ids, 0, blocks, every=True)]), wanted) < TIGHT["bf16"]
+    assert distance(one_by_one(runner, ids, blocks), wanted) < TIGHT["bf16"]
+
+
+def test_blocks_are_copied() -> None:
+    model, ids = make("llama"), text(40)
+    runner = runner_of(model)
+    before = runner.read([Work(ids, 0, (1, 2, 3))])
+    runner.copy([(1, 11), (2, 12), (3, 13)])
+    runner.read([Work(text(40, seed=9), 0, (1, 2, 3))])
+    again = runner.read([Work(ids[-1:], 39, (11, 12, 13))])
+    assert distance(again, before) < TIGHT["bf16"]
+    assert distance(runner.read([Work(ids[-1:], 39, (1, 2, 3))]), before) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [PLAIN, AVX2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_instruction_sets_compute_the_same(flags: tuple[str, ...], kind: Kind) -> None:
+    if native_runner.library(flags) is None:
+        pytest.skip("this compiler has no such flags")
+    model, ids = make("llama"), text(70)
+    other = runner_of(model, kind, extra_flags=flags)
+    wanted = one_by_one(runner_of(model, kind), ids)
+    assert distance(one_by_one(other, ids), wanted) < TIGHT[kind]
+    whole = other.read([Work(ids, 0, BLOCKS, every=True)])
+    assert distance(whole, wanted) < TIGHT[kind]
+
+
+def test_threads_change_nothing() -> None:
+    model, ids = make("gemma2"), text(70)
+    runner, before = runner_of(model, "int8"), torch.get_num_threads()
+    try:
+        got = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            got.append(runner.read([Work(ids, 0, BLOCKS, every=True)]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*got)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"family": "mixtral", "experts": 3}, "experts"),
+        ({"family": "gpt2", "pattern": "strided"}, "pattern"),
+        ({"family": "transformer-xl"}, "single stack"),
+        ({"family": "bert"}, "continue"),
+    ],
+)
+def test_what_is_not_covered_is_said(values: dict[str, Any], why: str) -> None:
+    model = build_model(ModelConfig(**SHAPE | values), seed=1)
+    assert why in native_runner.usable(model)
+
+
+def test_prompts_that_are_read_both_ways_are_not_covered() -> None:
+    model = make("llama")
+    model.config[PREFIX_LM] = True
+    assert "both ways" in native_runner.usable(model)
+
+
+def test_an_adapted_layer_is_not_covered() -> None:
+    model = make("llama")
+    body = model.stack.blocks[2].ffn.body
+    body.down = nn.Sequential(body.down)
+    assert "ffn.body.down is adapted" in native_runner.usable(model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rounding_stays_within_its_step(kind: Kind) -> None:
+    weight = torch.randn(30, 150, generator=torch.Generator().manual_seed(0))
+    weight[3], weight[4, 32:64] = 0, 0
+    off = (rounded(weight, kind) - weight).abs()
+    most = F.pad(weight.abs(), (0, 10)).unflatten(1, (-1, 32)).amax(dim=2)
+    bound = {
+        "bf16": weight.abs() / 256,
+        "int8": weight.abs().amax(dim=1, keepdim=True) / 254,
+        "int4": most.repeat_interleave(32, dim=1)[:, :150] / 8,  # the largest lies at -8
+    }[kind]
+    assert (off <= bound * 1.01).all()
+    assert (off > bound * 0.3).any()

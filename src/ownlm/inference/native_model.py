@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ownlm.inference.native_weights import Kind, Packer, Weight, alternating
 from ownlm.models.capped import CappedAttention
-from ownlm.models.model import Model, SingleStack
+from ownlm.models.model import PREFIX_LM, Model, SingleStack
 from ownlm.nn.attention import SelfAttention
 from ownlm.nn.block import Block, ParallelBlock, Sublayer
 from ownlm.nn.config import Activation, LayerKind, RopeConfig
@@ -96,6 +96,7 @@ def uncovered(model: Model) -> str:
         "its attention is biased by distance": a.stack.buckets is not None,
         "its attention follows a sparse pattern": any(k.pattern for k in a.stack.kinds),
         "its rotary positions depend on how long a text becomes": _unsteady(model),
+        "its prompt is read both ways": model.config.get(PREFIX_LM) is True,
         "its head transforms hidden states": a.head.transform is not None,
         "it is not on the CPU": model.device.type != "cpu",
     }
@@ -111,7 +112,7 @@ def _unsteady(model: Model) -> bool:
     )
 
 
-def _foreign(block: nn.Module) -> str:
+def _foreign(block: Any) -> str:
     """A part of a block that is not of the kinds that are covered."""
     if type(block) not in (Block, ParallelBlock) or block.cross is not None:
         return f"it has blocks of another kind ({type(block).__name__})"
@@ -204,11 +205,10 @@ class Description:
         if isinstance(norm, nn.Identity):
             return NormRef()
         assert isinstance(norm, RMSNorm | nn.LayerNorm), "covered models have no other"
-        rms = isinstance(norm, RMSNorm)
-        weight = norm.weight.detach().float() + (norm.offset if rms else 0.0)
-        bias: Tensor | None = None if rms else norm.bias
+        offset, bias = (norm.offset, None) if isinstance(norm, RMSNorm) else (0.0, norm.bias)
+        weight = norm.weight.detach().float() + offset
         numbers = self.packer.numbers(weight), self.packer.numbers(bias)
-        return NormRef(*numbers, norm.eps, not rms, True)
+        return NormRef(*numbers, norm.eps, isinstance(norm, nn.LayerNorm), True)
 
 
 def _matrices(block: Any) -> list[Tensor]:

@@ -142,7 +142,7 @@ class NativeRunner:
         self._library.ownlm_decode_step(ctypes.byref(self._parts.ref), ctypes.byref(step))
         return logits_NV
 
-    def _embedded(self, ids: array, positions: array) -> Tensor | None:
+    def _embedded(self, ids: "array[int]", positions: "array[int]") -> Tensor | None:
         """Rows of the stream, (N, D), where the C++ side cannot look them up itself."""
         if self._parts.native_embedding:
             return None

@@ -37,9 +37,9 @@ class Packed(NamedTuple):
 
 
 def pack(weight_OI: Tensor, kind: Kind) -> Packed:
-    """A matrix of whole numbers of outputs and inputs in panels."""
-    O, I = weight_OI.shape
-    padded_OI = F.pad(weight_OI.float(), (0, -I % DEPTH, 0, -O % LANES))
+    """A matrix, (O, I), in panels."""
+    outputs, inputs = weight_OI.shape
+    padded_OI = F.pad(weight_OI.float(), (0, -inputs % DEPTH, 0, -outputs % LANES))
     return _PACK[kind](padded_OI)
 
 
@@ -71,8 +71,8 @@ def packed_bytes(outputs: int, inputs: int, kind: Kind) -> int:
 
 
 class Memory:
-    """Zeros on pages of 2 MB, taken piece by piece: a page that is looked up less often is what
-    lets weights stream at the speed of memory."""
+    """Zeros on pages of 2 MB, taken piece by piece. With small pages the processor looks up
+    addresses so often that weights do not stream at the speed of memory."""
 
     def __init__(self, size: int) -> None:
         self._map = mmap.mmap(-1, size + _HUGE)
@@ -91,7 +91,7 @@ class Memory:
 
 def _panels(words_OW: Tensor) -> Tensor:
     """Words of 32 bits, output by output, to lines of 16 outputs, as bytes."""
-    panels_PLW = words_OW.unflatten(0, (-1, LANES))
+    panels_PLW: Tensor = words_OW.unflatten(0, (-1, LANES))
     return panels_PLW.transpose(1, 2).contiguous().view(torch.uint8).flatten()
 
 
@@ -127,7 +127,11 @@ def _pack_4(weight_OI: Tensor) -> Packed:
     return Packed(_panels(torch.cat((blocks_OBW, scales_OB1), dim=2).flatten(1)))
 
 
-_PACK: dict[Kind, Callable[[Tensor], Packed]] = {"bf16": _pack_bf16, "int8": _pack_8, "int4": _pack_4}
+_PACK: dict[Kind, Callable[[Tensor], Packed]] = {
+    "bf16": _pack_bf16,
+    "int8": _pack_8,
+    "int4": _pack_4,
+}
 
 
 def _nonzero(scales: Tensor) -> Tensor:
