@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,15 @@ pytest.importorskip("llguidance")
 
 from ownlm.errors import ConfigError
 from ownlm.inference.config import EngineConfig, SamplingConfig
-from ownlm.inference.constraint import BYTES, CHOICES, DEPTH, Grammars
+from ownlm.inference.constraint import BYTES, CHOICES, DEPTH, Grammars, _Vocabulary
 from ownlm.inference.engine import Engine
 from ownlm.inference.language_model import LM
 from ownlm.inference.request import Constraint, Event, Request
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import build_model
+from ownlm.tokenization.config import TokenizerConfig
+from ownlm.tokenization.load import load_tokenizer
+from ownlm.tokenization.train import train_tokenizer
 
 SCHEMA = {
     "type": "object",
@@ -32,9 +38,6 @@ SCHEMA = {
 @pytest.fixture(scope="module")
 def engine(tiny: LM) -> Engine:
     """A context of 48 tokens is too short for JSON: room for more is made."""
-    from ownlm.models.config import ModelConfig
-    from ownlm.models.load import build_model
-
     shape = {"vocab": tiny.model.vocab, "dim": 16, "heads": 4, "layers": 1, "context": 400}
     model = build_model(ModelConfig(family="llama", **shape), seed=5)
     return Engine(LM(model, tiny.tokenizer), EngineConfig(lookup=3))
@@ -66,6 +69,37 @@ def test_json_parses_and_fits_its_schema(engine: Engine) -> None:
         assert found["kind"] in SCHEMA["properties"]["kind"]["enum"]  # type: ignore[index]
         assert 1 <= len(found["tags"]) <= 2 and {*found["tags"]} <= {True, False}
     assert len({event.text for event in events}) > 1
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "char"])
+def test_words_as_tokens_fit_too(kind: Any) -> None:
+    """What must come next is cut into tokens that spell it, whatever the tokenizer puts before a
+    text."""
+    texts = ['{"name": "choice number one", "age": 3, "kind": null, "tags": [true, false]}'] * 9
+    tokenizer = train_tokenizer(texts, TokenizerConfig(kind=kind, vocab_size=300))
+    shape = {"vocab": tokenizer.vocab_size, "dim": 16, "heads": 4, "layers": 1, "context": 400}
+    model = build_model(ModelConfig(family="llama", **shape), seed=5)
+    engine = Engine(LM(model, tokenizer))
+    constraint = Constraint("json", json.dumps(SCHEMA | {"required": ["name", "kind"]}))
+    for event in written(engine, constraint, 3):
+        assert event.error == ""
+        if event.finish == "stop":
+            assert {"name", "kind"} <= {*json.loads(event.text)}
+    choices = ("choice number one", "choice number two", "other")
+    found = [e.text for e in written(engine, Constraint("choice", choices=choices), 12)]
+    assert {*found} <= {*choices}
+    assert len({*found}) > 1
+
+
+def test_a_text_is_cut_into_tokens_that_spell_it(shared_data: Path) -> None:
+    """Of a tokenizer that begins every text with a space."""
+    tokenizer = load_tokenizer(shared_data / "weights" / "stories15M")
+    vocabulary = _Vocabulary(tokenizer)
+    for text in ("choice", " choice", '{"a', "漢字\n", "x" * 20, "\n\n"):
+        ids = vocabulary(text)
+        assert b"".join(vocabulary.tokens[id] for id in ids) == text.encode()
+        assert vocabulary._longest(text.encode())
+        assert len(ids) <= len(vocabulary._longest(text.encode())) + 1
 
 
 def test_without_the_constraint_it_does_not(engine: Engine) -> None:

@@ -7,8 +7,10 @@ compile and to follow them, are bounded, and a refusal is a ConfigError.
 Shapes: V vocabulary.
 """
 
+import functools
 import json
 import re
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -48,19 +50,26 @@ class Grammars:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._tokens: LLTokenizer | None = None
+        self._lock = threading.Lock()
 
     def matcher(self, constraint: Constraint) -> "GrammarMatcher":
         """One that has seen nothing. ConfigError for a constraint that is none, or too large."""
         llguidance = _library()
         grammar = _grammar(constraint, llguidance.LLMatcher)
-        if self._tokens is None:
-            wrapper = llguidance.TokenizerWrapper(_Vocabulary(self.tokenizer))
-            self._tokens = llguidance.LLTokenizer(wrapper, n_vocab=self.tokenizer.vocab_size)
         limits = llguidance.LLParserLimits(**LIMITS)
-        found = llguidance.LLMatcher(self._tokens, grammar, log_level=0, limits=limits)
+        found = llguidance.LLMatcher(self.open(), grammar, log_level=0, limits=limits)
         if found.is_error():
             raise _refused(constraint, found.get_error())
         return GrammarMatcher(found, self.tokenizer.vocab_size)
+
+    def open(self) -> "LLTokenizer":
+        """The vocabulary as llguidance keeps it: made once, in a second for 150,000 tokens."""
+        llguidance = _library()
+        with self._lock:
+            if self._tokens is None:
+                wrapper = llguidance.TokenizerWrapper(_Vocabulary(self.tokenizer))
+                self._tokens = llguidance.LLTokenizer(wrapper, n_vocab=self.tokenizer.vocab_size)
+            return self._tokens
 
 
 class GrammarMatcher:
@@ -106,8 +115,43 @@ class _Vocabulary:
         ]
 
     def __call__(self, text: bytes | str) -> list[int]:
+        """Ids whose pieces are exactly `text`: what must come next is cut into tokens so.
+
+        Many tokenizers put a space before a text; behind an anchor they do not.
+        """
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        return self._tokenizer.encode(text)
+        for anchor in ("", "\n", "."):
+            before = self._tokenizer.encode(anchor)
+            ids = self._tokenizer.encode(anchor + text)
+            rest = ids[len(before) :]
+            if ids[: len(before)] == before and self._join(rest) == text.encode():
+                return rest
+        return self._longest(text.encode())
+
+    def _join(self, ids: list[int]) -> bytes:
+        return b"".join([self.tokens[id] for id in ids])
+
+    def _longest(self, data: bytes) -> list[int]:
+        """The longest token, again and again; nothing from where none begins what is left."""
+        ids, at = [], 0
+        while at < len(data):
+            lengths = range(min(self._most, len(data) - at), 0, -1)
+            found = (self._ids.get(data[at : at + length]) for length in lengths)
+            id = next((id for id in found if id is not None), None)
+            if id is None:
+                break
+            ids.append(id)
+            at += len(self.tokens[id])
+        return ids
+
+    @functools.cached_property
+    def _ids(self) -> dict[bytes, int]:
+        special = {*self.special_token_ids}
+        return {t: id for id, t in enumerate(self.tokens) if t and id not in special}
+
+    @functools.cached_property
+    def _most(self) -> int:
+        return max(map(len, self._ids))
 
 
 def _grammar(constraint: Constraint, matcher: Any) -> str:

@@ -79,7 +79,7 @@ class Engine:
             self.blocks, rows=self.config.rows, chunk=self.config.chunk, whole=self.rowwise,
             caching=self.config.prefix_cache and not self.rowwise, guess=self._guess,
         )  # fmt: skip
-        self._grammars = Grammars(lm.tokenizer)
+        self.grammars = Grammars(lm.tokenizer)
         self._answers: dict[int, tuple[Job, Answer, Lookup]] = {}
         self._given_up: list[tuple[int, Event]] = []
         self._next, self._stats = 0, Stats()
@@ -111,7 +111,7 @@ class Engine:
         Threads may call this while others step the engine.
         """
         self._check(request)
-        return None if request.constraint is None else self._grammars.matcher(request.constraint)
+        return None if request.constraint is None else self.grammars.matcher(request.constraint)
 
     def admit(self, request: Request, matcher: Matcher | None) -> int:
         """Take up a request that was prepared."""

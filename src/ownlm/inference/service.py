@@ -84,6 +84,7 @@ class Service:
     async def _prepared(self, request: Request) -> Matcher | None:
         if request.constraint is None:
             return self.engine.prepare(request)
+        await asyncio.to_thread(self.engine.grammars.open)  # the first time it may take longer
         compiling = asyncio.to_thread(self.engine.prepare, request)
         try:
             return await asyncio.wait_for(compiling, COMPILE_SECONDS)
