@@ -5,8 +5,8 @@
 First `ownlm finetune seq2seq transformer-mini` (whatever stands behind `--` goes to it), whole
 process; then a plain loop over a MarianMTModel of the same shape, dropout, tokenizer and training
 pairs, in batches of like length under bf16 autocast, for as many processor seconds as ownlm's
-whole process took (its evaluation included). Both
-translate the same held-out pairs with four beams; judged by the same code.
+whole process took (its evaluation included). Both translate the same held-out pairs with four
+beams; judged by the same code.
 """
 
 import argparse
