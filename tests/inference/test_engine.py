@@ -1,10 +1,12 @@
 """Every request is answered as if it were alone: whatever the family, the neighbours, the cache."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from ownlm.errors import ConfigError
@@ -181,6 +183,72 @@ def test_a_beginning_is_read_once_and_found_again(lm: LM) -> None:
     at_once = answers(Engine(lm, EngineConfig(block=4)), *several)
     assert [events[0].cached for events in at_once] == [0, 12, 12]
     assert [tokens(events) for events in at_once] == [tokens(events) for events in again[1:]]
+
+
+class Coming(NamedTuple):
+    """A request, when it comes and when it is given up."""
+
+    prompt: str
+    seed: int
+    step: int
+    leaves: int
+
+
+COMING = st.builds(
+    Coming,
+    st.sampled_from(PROMPTS),
+    st.integers(0, 1),
+    st.integers(0, 9),
+    st.sampled_from([99, 99, 99, 4, 9]),
+)
+
+
+@pytest.fixture(scope="module")
+def plain(lm: LM) -> dict[tuple[str, int], list[int]]:
+    return {(p, seed): plainly(lm, seeded(lm, p, seed)) for p in PROMPTS for seed in (0, 1)}
+
+
+def seeded(lm: LM, prompt: str, seed: int) -> Request:
+    """One is greedy, the other one sampled."""
+    return request(lm, prompt, sampling=SamplingConfig(temperature=seed, seed=seed))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    come=st.lists(COMING, min_size=1, max_size=6),
+    blocks=st.integers(9, 20),
+    rows=st.integers(1, 4),
+    chunk=st.integers(1, 20),
+    lookup=st.integers(0, 3),
+)
+def test_whoever_comes_and_goes_all_is_as_alone(
+    lm: LM, plain: dict[tuple[str, int], list[int]], come: list[Coming], blocks: int, rows: int,
+    chunk: int, lookup: int,
+) -> None:  # fmt: skip
+    memory = blocks * 4 * 128
+    engine = Engine(
+        lm, EngineConfig(block=4, rows=rows, chunk=chunk, lookup=lookup, memory_bytes=memory)
+    )
+    numbers: dict[int, Coming] = {}
+    found: dict[int, list[Event]] = {}
+    for step in range(500):
+        for one in come:
+            if one.step == step:
+                number = engine.submit(seeded(lm, one.prompt, one.seed))
+                numbers[number], found[number] = one, []
+        for number, one in numbers.items():
+            if one.leaves == step:
+                engine.cancel(number)
+        for number, event in engine.step():
+            found[number].append(event)
+        if step > 10 and not engine.busy:
+            break
+    for number, one in numbers.items():
+        right, finish = plain[one.prompt, one.seed], found[number][-1].finish
+        assert tokens(found[number]) == right[: len(tokens(found[number]))]
+        assert finish == "length" or (finish == "cancelled" and one.leaves < 99)
+        assert finish == "cancelled" or len(tokens(found[number])) == len(right)
+    assert engine.blocks.free == engine.blocks.count
 
 
 def test_look_up_saves_steps(lm: LM) -> None:

@@ -112,6 +112,14 @@ def test_rows_are_the_whole(name: str) -> None:
         assert (logits - whole(model, ids)).abs().max() < 1e-4
 
 
+def test_rows_that_are_done_give_their_memory_back() -> None:
+    runner = reserved(made("lstm"))
+    assert isinstance(runner, RowRunner)
+    runner.read([Work(TEXTS[1], 0, [3]), Work(TEXTS[3], 0, [1])])
+    runner.forget([3, 2])
+    assert [*runner.rows] == [1]
+
+
 def test_only_wanted_logits_come_in_order() -> None:
     model = made("gpt2")
     works = [Work(ids, 0, table) for ids, table in zip(TEXTS, TABLES)]

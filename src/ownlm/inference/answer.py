@@ -19,6 +19,9 @@ from ownlm.tokenization.tokenizer import Tokenizer
 LEAST = -9999.0
 """Stands for the logarithm of a probability of 0, for which JSON has no number."""
 
+HEARD = 64
+"""Last tokens of a prompt that decide how the text behind it begins: half a character, a space."""
+
 
 class Matcher(Protocol):
     """What a constraint has seen of a text."""
@@ -54,7 +57,7 @@ class Answer:
         heard = () if request.source else request.prompt
         self.sampler = Sampler(request.sampling, heard)
         self.decoder, self.stops = tokenizer.stream(), Stops(request.stop)
-        for token in heard:
+        for token in heard[-HEARD:]:
             self.decoder.push(token)  # the first new piece then keeps its leading space
         self.count = 0
         """Tokens that were written."""

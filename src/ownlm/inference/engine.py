@@ -219,6 +219,8 @@ class Engine:
         return Event(finish="error", error=f"internal error ({type(error).__name__})")
 
     def _end(self, job: Job, finish: str) -> None:
+        if isinstance(self.runner, RowRunner):
+            self.runner.forget(job.blocks)
         self._scheduler.remove(job)
         del self._answers[job.id]
         self._stats.finished[finish] += 1

@@ -168,6 +168,11 @@ class RowRunner:
         """Rows are never shared."""
         raise AssertionError("a row is never copied")
 
+    def forget(self, blocks: Sequence[int]) -> None:
+        """Give the memory of these rows back."""
+        for row in blocks:
+            self.rows.pop(row, None)
+
     def _read(self, work: Work) -> Tensor:
         row, ids_1T = work.blocks[0], torch.tensor([[*work.ids]], device=self.device)
         if work.start == 0:
