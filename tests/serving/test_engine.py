@@ -28,7 +28,9 @@ def url(writer: LM) -> Iterator[str]:
     """A server of the random model, with the real engine."""
     with ExitStack() as stack:
         config = ServeConfig(port=0)
-        state = State(config, {"tiny": served("tiny", writer, engines(EngineConfig(rows=8)))})
+        state = State(
+            config, {"tiny": served("tiny", writer, engines(EngineConfig(rows=8), "float32"))}
+        )
         made = listen(config)
         server = Server(make_app(state), state, [made])
         thread = in_background(server)
@@ -131,7 +133,9 @@ def test_a_constraint_that_is_none_is_refused_at_once(url: str, stream: bool) ->
 
 def test_ten_texts_of_ten_tokens_count_exactly(writer: LM) -> None:
     config = ServeConfig(port=0)
-    state = State(config, {"tiny": served("tiny", writer, engines(EngineConfig(rows=4)))})
+    state = State(
+        config, {"tiny": served("tiny", writer, engines(EngineConfig(rows=4), "float32"))}
+    )
     made = listen(config)
     server = Server(make_app(state), state, [made])
     thread = in_background(server)

@@ -1,12 +1,14 @@
 """`ownlm serve MODEL [MODEL ...]`: models behind OpenAI's interface, for every client, and for the
 browser. Nothing leaves the machine."""
 
+import importlib
 import importlib.util
 import json
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -40,6 +42,11 @@ class ServeOptions(ServeConfig):
     """cpu, cuda, mps; empty: the best there is."""
     dtype: str = ""
     """fp32, bf16, fp16; empty: fp32 on a CPU, the stored type elsewhere."""
+    weights: Literal["auto", "float32", "bf16", "int8", "int4"] = "auto"
+    """Numbers that a decoder computes with on a CPU: auto is int8 where that is faster, float32
+    the model as it was trained."""
+    runs: str = "runs"
+    """Folder of runs whose curves the page shows, where there is one."""
     no_page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Serve programs only, no page for the browser."""
 
@@ -63,7 +70,7 @@ def run(args: list[str]) -> int:
     require_key(options, state.keys)
     made = listen(options)
     app = make_app(state)
-    page = not options.no_page and add_page(app, state)
+    page = not options.no_page and add_page(app, state, options.runs)
     server = Server(app, state, [made])
     failures: list[OwnlmError] = []
 
@@ -72,7 +79,7 @@ def run(args: list[str]) -> int:
     def load() -> None:
         from ownlm.serving.load import engines, load_served
 
-        make = engines(options.engine)
+        make = engines(options.engine, options.weights)
         models = load_served(table, make, options.device, options.dtype)
         state.ready(models)
         banner(models, server, page)
@@ -113,11 +120,12 @@ def keys_of(text: str) -> list[str]:
     return [key for key in (part.strip() for part in text.split(",")) if key]
 
 
-def add_page(app: "FastAPI", state: "State") -> bool:
+def add_page(app: "FastAPI", state: "State", runs: str) -> bool:
     """Put the page for the browser beside the other addresses, where it is installed."""
     if any(importlib.util.find_spec(name) is None for name in ("nicegui", PAGE)):
         return False
-    importlib.import_module(PAGE + ".mount").add_pages(app, state)
+    folder = Path(runs) if Path(runs).is_dir() else None
+    importlib.import_module(PAGE + ".pages").add_pages(app, state, folder)
     return True
 
 
@@ -161,7 +169,7 @@ def asked(served: "Served") -> tuple[str, dict[str, object]]:
     question: dict[str, object] = {"question": "Who came?", "context": "A boat came."}
     text: dict[str, object] = {"input": "A boat came in."}
     return {
-        "": ("/v1/completions", {"prompt": "Once upon a time", "max_tokens": 50}),
+        "": ("/v1/completions", {"prompt": "Hello", "max_tokens": min(50, served.context // 2)}),
         "embed": ("/v1/embeddings", text),
         "regress": ("/score", pair),
         "span": ("/v1/answer", question),

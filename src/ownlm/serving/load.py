@@ -7,10 +7,12 @@ from ownlm.errors import ConfigError
 from ownlm.inference.config import EngineConfig
 from ownlm.inference.engine import Engine
 from ownlm.inference.language_model import LM, load
+from ownlm.inference.pick import Weights, make_engine
 from ownlm.inference.service import Service
 from ownlm.serving.served import Load, Served, task_of
 
-Make = Callable[[LM], Engine]
+Make = Callable[[LM], tuple[Engine, str]]
+"""An engine for a model, and with what it computes, for people."""
 
 
 def load_served(
@@ -32,7 +34,8 @@ def served(name: str, lm: LM, make: Make) -> Served:
     tuned = task_of(lm)
     place, kind = lm.model.device.type, str(next(lm.model.parameters()).dtype).split(".")[-1]
     if tuned is None and (lm.answers or lm.writer is not None):
-        return writing(name, lm, make(lm), place)
+        engine, what = make(lm)
+        return writing(name, lm, engine, f"{place}, {what}")
     if tuned is None:
         raise ConfigError(
             f"{lm.model.family.name} neither writes texts nor was it taught a task",
@@ -42,7 +45,7 @@ def served(name: str, lm: LM, make: Make) -> Served:
     return Served(name, lm, tuned=tuned, about=f"{place}, {kind}")
 
 
-def writing(name: str, lm: LM, engine: Engine, place: str = "cpu") -> Served:
+def writing(name: str, lm: LM, engine: Engine, about: str = "") -> Served:
     """A model that writes with this engine."""
 
     def now() -> Load:
@@ -59,16 +62,16 @@ def writing(name: str, lm: LM, engine: Engine, place: str = "cpu") -> Served:
         check=engine.prepare,
         rows=engine.config.rows,
         context=engine.context,
-        about=f"{place}, {chosen(engine)}, {engine.config.rows} texts at once",
+        about=about,
     )
 
 
-def chosen(engine: Engine) -> str:
-    """With what an engine computes."""
-    told = getattr(engine.runner, "about", "")
-    return str(told) or type(engine.runner).__name__.removesuffix("Runner").lower() + " runner"
+def engines(config: EngineConfig, weights: Weights = "auto") -> Make:
+    """Engines of one configuration, with the runner that is asked for or that a probe picks."""
 
+    def make(lm: LM) -> tuple[Engine, str]:
+        told: list[str] = []
+        engine = make_engine(lm, config, weights, tell=told.append)
+        return engine, " ".join(told).removeprefix("decoding: ")
 
-def engines(config: EngineConfig) -> Make:
-    """Engines of one configuration."""
-    return lambda lm: Engine(lm, config)
+    return make
