@@ -62,32 +62,39 @@ class Watch:
         self.metrics, self.name, self.prompt = metrics, name, prompt
         self.begun = self.last = time.perf_counter()
         self.tokens, self.done = 0, False
+        self._between = metrics.between.labels(name)
+        self._written = metrics.generation_tokens.labels(name)
 
     def see(self, event: Event) -> None:
         """Count an event."""
-        m, now, count = self.metrics, time.perf_counter(), len(event.tokens)
-        if count and not self.tokens:
-            m.first.labels(self.name).observe(now - self.begun)
-            m.prompt_tokens.labels(self.name).inc(self.prompt)
-            m.asked.labels(self.name).observe(self.prompt)
-        rest = count if self.tokens else count - 1
-        for _ in range(rest):
-            m.between.labels(self.name).observe((now - self.last) / max(count, 1))
+        count = len(event.tokens)
         if count:
-            self.last = now
-            m.generation_tokens.labels(self.name).inc(count)
-            self.tokens += count
+            now = time.perf_counter()
+            if not self.tokens:
+                self._begin(now)
+            for _ in range(count if self.tokens else count - 1):
+                self._between.observe((now - self.last) / count)
+            self._written.inc(count)
+            self.last, self.tokens = now, self.tokens + count
         if event.finish in ("stop", "length"):
-            self.done = True
-            m.success.labels(self.name, event.finish).inc()
-            m.whole.labels(self.name).observe(now - self.begun)
-            m.written.labels(self.name).observe(self.tokens)
+            self._finish(event.finish)
 
     def end(self) -> None:
         """No more comes."""
         if not self.done:
             self.done = True
             self.metrics.failure.labels(self.name).inc()
+
+    def _begin(self, now: float) -> None:
+        self.metrics.first.labels(self.name).observe(now - self.begun)
+        self.metrics.prompt_tokens.labels(self.name).inc(self.prompt)
+        self.metrics.asked.labels(self.name).observe(self.prompt)
+
+    def _finish(self, why: str) -> None:
+        self.done = True
+        self.metrics.success.labels(self.name, why).inc()
+        self.metrics.whole.labels(self.name).observe(time.perf_counter() - self.begun)
+        self.metrics.written.labels(self.name).observe(self.tokens)
 
 
 class _Now(Collector):

@@ -22,6 +22,7 @@ TYPES = {
 }
 """By status; other refusals are invalid_request_error."""
 _UNSAID = {404: "no such address", 405: "this address does not take this method"}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 SHOWN = 80
 """Characters of a value that a message shows."""
 
@@ -61,8 +62,7 @@ class Json(Response):
 
 def as_json(content: Any) -> bytes:
     """Compact JSON; NaN and infinity are faults of ours."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(content).encode("utf-8", "backslashreplace")
 
 
 def answer(refusal: Refusal) -> Response:
