@@ -117,21 +117,21 @@ def test_chat_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert chat.command("/settings", state) == state
     assert "top-k 7" in capsys.readouterr().out
     assert chat.command("/help", state) == state
-    assert "/quit" in capsys.readouterr().out
+    assert "/exit" in capsys.readouterr().out
     assert chat.command("/reset", state) == state._replace(text="")
     assert chat.command("/quit", state) is None
 
 
 def test_end_of_input_ends_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "a")
-    state = chat.converse(chat.State("", chat.ChatOptions(model="m")), lambda s: "!")
+    state = chat.converse(chat.State("", chat.ChatOptions(model="m")), lambda s: iter("!"))
     assert state.text == "a!"
     assert state.replies == 1
 
 
 def test_bytes_that_are_no_text_end_no_chat(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, b"a\xff".decode("utf-8", "surrogateescape"), "你好")
-    state = chat.converse(chat.State("", chat.ChatOptions(model="m")), lambda s: "!")
+    state = chat.converse(chat.State("", chat.ChatOptions(model="m")), lambda s: iter("!"))
     assert state.text == "a\ufffd!\n你好!"
 
 

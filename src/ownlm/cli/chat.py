@@ -1,57 +1,26 @@
-"""`ownlm chat MODEL`: type, and the model answers, or goes on from there.
+'''`ownlm chat MODEL`: type, and the model answers, or goes on from there.
 
 A model with a chat template is an assistant: it is asked and answers. A pretrained one continues
-the text that grows between you and it.
-"""
+the text that grows between you and it. /help lists what can be done besides typing: retry, save
+and load, settings; a line that ends in \\ goes on in the next one, """ begins and ends a text of
+many lines, and Ctrl-C ends an answer and keeps what came.
+'''
 
-from collections.abc import Callable
-from typing import Annotated, NamedTuple
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import tyro
-from pydantic import Field
-
-from ownlm.cli.generate import show
 from ownlm.cli.options import parse
-from ownlm.config import nearest
-from ownlm.errors import ConfigError, DataError
-from ownlm.inference.config import SamplingConfig
-from ownlm.tokenization.messages import ASSISTANT, Message
+from ownlm.cli.talk import Budget, ChatOptions, State, begun, command, fitted
+from ownlm.errors import DataError
+from ownlm.tokenization.messages import Message
 
-HELP = """/temperature N  /top-k N  /top-p N  /min-p N  /seed N  /max-tokens N   change a setting
-/settings  show them      /reset  forget the text so far      /help      /quit"""
+if TYPE_CHECKING:
+    from ownlm.inference.language_model import LM
 
-
-class ChatOptions(SamplingConfig):
-    """Talk to a model in the terminal."""
-
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """Model folder, run folder or GGUF file."""
-    system: str = ""
-    """What an assistant is told before the conversation."""
-    max_tokens: int = Field(default=100, ge=0)
-    """Tokens of one reply at most."""
-    temperature: float = Field(default=0.8, ge=0.0, le=100.0)
-    """0 always takes the likeliest token; 1 samples as the model predicts; more is wilder."""
-    stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """A reply ends before this string; may be given several times."""
-    device: str = ""
-    """cpu, cuda, mps; empty: the best there is."""
-    dtype: str = ""
-    """fp32, bf16, fp16; empty: fp32 on a CPU, the stored type elsewhere."""
-
-
-class State(NamedTuple):
-    """What a conversation is: its text, its settings, how many replies were given; and what was
-    said by whom, where the model tells them apart."""
-
-    text: str
-    options: ChatOptions
-    replies: int = 0
-    messages: tuple[Message, ...] = ()
-
-    def said(self, role: str, words: str) -> "State":
-        """With one more message."""
-        return self._replace(messages=(*self.messages, {"role": role, "content": words}))
+QUOTES = '"""'
 
 
 def run(args: list[str]) -> int:
@@ -60,89 +29,162 @@ def run(args: list[str]) -> int:
     from ownlm.inference.language_model import load
 
     lm = load(options.model, options.device or None, options.dtype or None)
-    assistant = lm.tokenizer.chat is not None
-    if options.system and not assistant:
+    partner = Partner(lm)
+    if options.system and not partner.assistant:
         lm.tokenizer.need_chat()
-    does = "answers" if assistant else "continues what you type"
-    print(f"{lm.folder}: the model {does}. /help lists commands, /quit ends.")
-
-    def reply(state: State) -> str:
-        names = SamplingConfig.model_fields
-        sampling = SamplingConfig(**{name: getattr(state.options, name) for name in names})
-        sampling = sampling.with_values({"seed": sampling.seed + state.replies})
-        prompt = state.messages if assistant else state.text
-        pieces = lm.stream(prompt, state.options.max_tokens, sampling, state.options.stop)
-        return show([], pieces)
-
-    converse(begun(options), reply)
+    does = "answers" if partner.assistant else "continues what you type"
+    print(f"{lm.folder}: the model {does}. /help lists commands, /exit ends.")
+    if sys.stdin.isatty():
+        with contextlib.suppress(ImportError):
+            importlib.import_module("readline")  # input() then edits lines and recalls earlier ones
+    converse(begun(options, partner.assistant), partner.reply, partner.budget)
     return 0
 
 
-def begun(options: ChatOptions) -> State:
-    """A conversation in which nothing was said but the system's message."""
-    state = State("", options)
-    return state.said("system", options.system) if options.system else state
+class Partner:
+    """A model that is talked to."""
+
+    def __init__(self, lm: "LM") -> None:
+        self.lm, self.assistant = lm, lm.tokenizer.chat is not None
+        self._left_out = 0
+
+    def reply(self, state: State) -> Iterator[str]:
+        """The answer piece by piece. What no longer fits into the context is left out by whole
+        turns, with a note; a text that grows is cut by the model's window."""
+        prompt: str | tuple[Message, ...] = state.text
+        if self.assistant:
+            prompt = self._fitted(state)
+            left_out = len(state.messages) - len(prompt)
+            if left_out > self._left_out:
+                print(f"(the first {left_out} messages no longer fit and are left out)")
+            self._left_out = left_out
+        options = state.options
+        return self.lm.stream(prompt, options.max_tokens, state.sampling, options.stop)
+
+    def budget(self, state: State) -> Budget:
+        """What the conversation takes, as the model would read it next."""
+        context = self.lm.model.context
+        if not self.assistant:
+            return Budget(min(len(self.lm.prompt_ids(state.text)), context), context)
+        if not state.messages:
+            return Budget(0, context)
+        kept = self._fitted(state)
+        return Budget(self._count(kept), context, len(state.messages) - len(kept))
+
+    def _fitted(self, state: State) -> tuple[Message, ...]:
+        context = self.lm.model.context
+        room = context - min(state.options.max_tokens, context // 4)
+        return fitted(state.messages, self._count, room)
+
+    def _count(self, messages: Sequence[Message]) -> int:
+        return len(self.lm.prompt_ids(messages))
 
 
-def converse(state: State, reply: Callable[[State], str]) -> State:
-    """Read lines until /quit or the end of input; returns the last state."""
-    while (line := _read()) is not None:
-        if line.startswith("/"):
-            after = command(line, state)
+def converse(
+    state: State,
+    reply: Callable[[State], Iterator[str]],
+    budget: Callable[[State], Budget] | None = None,
+) -> State:
+    """Read until /exit or the end of input; returns the last state."""
+    while (line := typed()) is not None:
+        asked: State | None = None
+        if line.split()[:1] == ["/retry"]:
+            asked = _again(state)
+        elif line.startswith("/") and not line.startswith("//"):
+            after = command(line, state, budget)
             if after is None:
                 break
             state = after
-            continue
-        text = f"{state.text}\n{line}" if state.text else line
-        asked = state._replace(text=text).said("user", line)
-        try:
-            answer = reply(asked)
-        except DataError as error:  # what the chat template refuses: not said, then
-            print(error)
-            continue
-        after = asked.said(ASSISTANT, answer)
-        state = after._replace(text=text + answer, replies=state.replies + 1)
+        elif line.strip() or not state.assistant:  # a text goes on after an empty line
+            asked = state.with_question(line.removeprefix("/") if line[:2] == "//" else line)
+        if asked is not None:
+            state = _answered(state, asked, reply)
     return state
 
 
-def command(line: str, state: State) -> State | None:
-    """Carry out one /command; None means the end."""
-    name, _, value = line[1:].strip().partition(" ")
-    if name in ("quit", "exit", "q"):
+def _again(state: State) -> State | None:
+    """What the last answer followed, to be asked once more."""
+    if state.asked is None:
+        print("nothing was asked yet")
         return None
-    if name == "reset":
-        return begun(state.options)._replace(replies=state.replies)
-    if name == "settings":
-        kept = state.options.model_dump(include={*SamplingConfig.model_fields, "max_tokens"})
-        print("  ".join(f"{key.replace('_', '-')} {value}" for key, value in kept.items()))
-    elif name == "help":
-        print(HELP)
-    else:
-        return _set(name, value, state)
-    return state
+    if state.options.temperature == 0:
+        print("(at temperature 0 the answer stays the same)")
+    text, messages = state.asked
+    return state._replace(text=text, messages=messages)
 
 
-def _set(name: str, value: str, state: State) -> State:
-    settings = [*(key.replace("_", "-") for key in SamplingConfig.model_fields), "max-tokens"]
-    if name not in settings:
-        guess = nearest(name, [*settings, "help", "reset", "settings", "quit"])
-        print(f"unknown command /{name}" + (f", nearest is /{guess}" if guess else ""))
-        return state
-    if not value.strip():
-        print(f"{name} {getattr(state.options, name.replace('-', '_'))}")
-        return state
+def _answered(state: State, asked: State, reply: Callable[[State], Iterator[str]]) -> State:
+    """The conversation with the answer; as it was before where there is none."""
     try:
-        options = state.options.with_values({name.replace("-", "_"): value.strip()}, f"/{name}")
-    except ConfigError as error:
+        answer, whole = _shown(reply(asked))
+    except DataError as error:  # what the chat template refuses: not said, then
         print(error)
         return state
-    return state._replace(options=options)
+    except KeyboardInterrupt:
+        answer, whole = "", False
+        print()
+    if not whole and not answer:
+        print("(interrupted: nothing was said)")
+        return state
+    return asked.with_answer(answer)
 
 
-def _read() -> str | None:
+def _shown(pieces: Iterator[str]) -> tuple[str, bool]:
+    """Write an answer as it comes; what came, and whether it is whole: Ctrl-C ends it."""
+    written, whole = [], True
     try:
-        typed = input("> ").encode("utf-8", "surrogateescape")
-        return typed.decode("utf-8", "replace")  # a byte that is no UTF-8 ends no conversation
+        for piece in pieces:
+            written.append(piece)
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        whole = False
+    sys.stdout.write("\n")
+    return "".join(written), whole
+
+
+def typed() -> str | None:
+    """What the user types, of one line or many; None at the end of input.
+
+    Ctrl-C forgets the line; a second one right after it leaves the program.
+    """
+    try:
+        return _typed()
+    except KeyboardInterrupt:
+        print("\n(Ctrl-C again or Ctrl-D leaves)")
+        return _typed()
+
+
+def _typed() -> str | None:
+    line = _read("> ")
+    if line is None:
+        return None
+    if line.startswith(QUOTES):
+        return _quoted(line.removeprefix(QUOTES))
+    while line.endswith("\\"):
+        more = _read("... ")
+        line = line[:-1] + ("" if more is None else f"\n{more}")
+    return line
+
+
+def _quoted(first: str) -> str:
+    """A text up to the closing quotes, or to the end of input."""
+    lines, line = [], first
+    while not line.rstrip().endswith(QUOTES):
+        lines.append(line)
+        more = _read("... ")
+        if more is None:
+            break
+        line = more
+    else:
+        lines.append(line.rstrip().removesuffix(QUOTES))
+    return "\n".join(lines).strip("\n")
+
+
+def _read(prompt: str) -> str | None:
+    try:
+        line = input(prompt).encode("utf-8", "surrogateescape")
+        return line.decode("utf-8", "replace")  # a byte that is no UTF-8 ends no conversation
     except EOFError:
         print()
         return None

@@ -35,6 +35,7 @@ COMMANDS = {
     "pretrain": Command("ownlm.cli.pretrain", "train a model from raw text or prepared shards"),
     "finetune": Command("ownlm.cli.finetune", "teach a model a task from labelled data"),
     "merge": Command("ownlm.cli.merge", "an adapter and its base as one plain model, checked"),
+    "export": Command("ownlm.cli.export", "a model as GGUF or ONNX, compared with what it was"),
     "predict": Command("ownlm.cli.predict", "what a finetuned model says of a file of records"),
     **{
         verb: Command("ownlm.cli.ask", what)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ownlm.errors import CheckpointError
 from ownlm.models.gguf import GGUF
 from ownlm.models.gguf_blocks import dequantise
+from ownlm.nn.config import RopeScaling
 
 ROPE_FACTORS = "rope_freqs.weight"
 _LLAMA3_LENGTH, _LLAMA3_LOW, _LLAMA3_HIGH = 8192, 1.0, 4.0
@@ -137,12 +139,22 @@ def rope_parameters(k: Keys, wide: int) -> dict[str, Any]:
     raise k.fault("rope.scaling.type", f"{kind!r:.40} is not supported; known: linear, yarn")
 
 
+def llama3_factors(scaling: RopeScaling, theta: float, wide: int) -> NDArray[np.float32]:
+    """What LLaMA 3's rule divides each rotary frequency of a head by."""
+    waves = 2 * math.pi * theta ** (np.arange(0, wide, 2) / wide)
+    smooth = (scaling.original / waves - scaling.low) / (scaling.high - scaling.low)
+    least = 1 / scaling.factor
+    factors = 1 / np.clip((1 - smooth) * least + smooth, least, 1)
+    return np.asarray(factors, np.float32)
+
+
 def _factors(factors: Any, theta: float, wide: int, k: Keys) -> dict[str, Any]:
     """What divides each frequency: LLaMA 3's rule where it gives these numbers, else as listed."""
     length, largest = _LLAMA3_LENGTH, float(np.max(factors, initial=1.0))
-    waves = 2 * math.pi * theta ** (np.arange(0, wide, 2) / wide)
-    smooth = (length / waves - _LLAMA3_LOW) / (_LLAMA3_HIGH - _LLAMA3_LOW)
-    rule = 1 / np.clip((1 - smooth) / largest + smooth, 1 / largest, 1)
+    usual = RopeScaling(
+        kind="llama3", factor=largest, original=length, low=_LLAMA3_LOW, high=_LLAMA3_HIGH
+    )
+    rule = llama3_factors(usual, theta, wide)
     if rule.shape == factors.shape and np.allclose(rule, factors, rtol=1e-4):
         return {
             "rope_type": "llama3",

@@ -20,6 +20,8 @@ from ownlm.models.gguf_blocks import dequantise
 from ownlm.models.gguf_layouts import LAYOUTS, ROPE_FACTORS, Keys, Layout
 from ownlm.models.tensors import TYPES, Entry
 
+ENDS = ("eot", "eom")
+"""What ends a turn, and a message with a call in it: `tokenizer.ggml.X_token_id`."""
 _PLAIN = ("F32", "F16", "BF16")
 _LAYER = re.compile(r"^blk\.(\d+)\.")
 
@@ -49,11 +51,12 @@ def config_of(file: GGUF) -> dict[str, Any]:
 def _control_ids(metadata: Mapping[str, Any]) -> dict[str, Any]:
     ids = {
         role: metadata.get(f"tokenizer.ggml.{key}_token_id")
-        for role, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("turn", "eot"))
+        for role, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))
     }
-    turn = ids.pop("turn")
-    if turn is not None and ids["eos"] is not None and turn != ids["eos"]:
-        ids["eos"] = [ids["eos"], turn]
+    ends = [ids["eos"], *(metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ENDS)]
+    ends = list(dict.fromkeys(id for id in ends if id is not None))
+    if ids["eos"] is not None and len(ends) > 1:
+        ids["eos"] = ends
     return {f"{role}_token_id": id for role, id in ids.items()}
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from tokenizers import Regex, pre_tokenizers
 
+from ownlm.tokenization.words import byte_words
+
 _WORD = r"[^\r\n\p{L}\p{N}]?"
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _SPACE = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -63,10 +65,6 @@ NAMES: dict[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
     **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez"), lambda: bytes_by(QWEN)),
     **dict.fromkeys(("gpt-4o", "llama4"), lambda: bytes_by(O200K)),
     "tekken": lambda: bytes_by(TEKKEN),
+    "ownlm": byte_words,
 }
-"""Names that GGUF files use (`tokenizer.ggml.pre`)."""
-
-
-def named_words(name: str) -> pre_tokenizers.PreTokenizer | None:
-    """The pre-tokenizer of a name; None where it is unknown."""
-    return NAMES[name]() if name in NAMES else None
+"""Names that GGUF files use (`tokenizer.ggml.pre`), and one of ours (from_gguf.WORDS)."""

@@ -89,6 +89,9 @@ class Renderer:
             answer = worker.stdout.readline()
         except BrokenPipeError:
             answer = b""
+        except BaseException:  # Ctrl-C: what it still answers is for no one
+            self._stop()
+            raise
         finally:
             timer.cancel()
         if not answer.endswith(b"\n"):

@@ -11,6 +11,7 @@ is imported, so the process starts quickly and holds nothing worth stealing.
 
 import datetime
 import json
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -125,7 +126,8 @@ def answer(template: jinja2.Template, job: dict[str, Any], now: str, longest: in
 
 
 def main() -> None:
-    """Answer the lines of standard input until it ends."""
+    """Answer the lines of standard input until it ends. Ctrl-C is for who asks, not for this."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     first = json.loads(sys.stdin.readline())
     fault, template = "", None
     limit(first["seconds"], first["bytes"])

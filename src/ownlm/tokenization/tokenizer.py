@@ -145,6 +145,12 @@ class Tokenizer:
         return code_id(self.codes, name)
 
     @property
+    def spec(self) -> Mapping[str, Any]:
+        """The sections of its tokenizer.json; not to be changed."""
+        spec: Mapping[str, Any] = self._spec
+        return spec
+
+    @property
     def definition(self) -> str:
         """The text of its tokenizer.json."""
         return self._text
