@@ -156,9 +156,7 @@ def by_sorting_all(logits: torch.Tensor, top_p: float) -> list[int]:
 
 @pytest.mark.parametrize("spread", [0.001, 1.0, 3.0, 10.0])
 @pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 0.99])
-def test_the_fewest_that_reach_a_sum_are_found_without_sorting_all(
-    spread: float, top_p: float
-) -> None:
+def test_the_fewest_that_reach_a_sum_are_found(spread: float, top_p: float) -> None:
     """Also where many are equal: logits are rounded."""
     logits = (torch.randn(5000, generator=torch.manual_seed(3)) * spread * 4).round() / 4
     found = candidates(logits, SamplingConfig(temperature=1.0, top_p=top_p))

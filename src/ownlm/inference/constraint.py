@@ -40,8 +40,9 @@ LIMITS = {
 }
 """What a grammar may take, in llguidance's units: about 10 ms to begin, 15 ms a token, 40 MB."""
 
-SPACES = {"whitespace_pattern": "[ \\n]{0,24}"}
-"""Between the parts of JSON: a model that falls into writing blanks must get on."""
+SPACES = {"whitespace_pattern": "( |\\n {0,16})?"}
+"""Between the parts of JSON, a space or a new line with its indent: a model that falls into writing
+blanks must get on."""
 
 
 class Grammars:
