@@ -43,8 +43,8 @@ class Runner(Protocol):
         """What keys and values of a token take."""
 
     def reserve(self, blocks: int, size: int) -> None:
-        """Make storage for so many blocks of `size` tokens, before all else; what was read before is
-        gone."""
+        """Make storage for so many blocks of `size` tokens, before all else; what was read before
+        is gone."""
 
     def read(self, work: Sequence[Work]) -> Tensor:
         """Logits (M, V), float32, after the last id of each work, or after every one; in order.
