@@ -1,7 +1,9 @@
 """The server with the real engine: the same text as without it, streamed or whole, alone or in
 company; figures that can be counted (A3, A9, A11, L2)."""
 
+import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -165,3 +167,39 @@ def test_ten_texts_of_ten_tokens_count_exactly(writer: LM) -> None:
     assert values[f"ownlm:num_requests_waiting{of}"] == 0
     done = 'ownlm:request_success_total{finished_reason="length",model_name="tiny"}'
     assert values[done] == 10
+
+
+@pytest.mark.slow
+def test_half_of_two_hundred_leave(writer: LM) -> None:
+    config = ServeConfig(port=0)
+    make = engines(EngineConfig(rows=16), "float32")
+    state = State(config, {"tiny": served("tiny", writer, make)})
+    made = listen(config)
+    server = Server(make_app(state), state, [made])
+    thread = in_background(server)
+    body = {"model": "tiny", "prompt": [70], "max_tokens": 40, "ignore_eos": True, "stream": True}
+
+    async def ask(client: httpx2.AsyncClient, leave: bool) -> int:
+        async with client.stream("POST", "/v1/completions", json=body) as response:
+            async for line in response.aiter_lines():
+                if leave:
+                    return 0
+                if line == "data: [DONE]":
+                    return response.status_code
+        return 0
+
+    async def crowd() -> list[int]:
+        limits = httpx2.Limits(max_connections=200)
+        base = address(made)
+        async with httpx2.AsyncClient(base_url=base, timeout=120, limits=limits) as client:
+            return await asyncio.gather(*(ask(client, n % 2 == 0) for n in range(200)))
+
+    assert asyncio.run(crowd()).count(200) == 100
+    begun = time.perf_counter()
+    load = state.models["tiny"].load
+    while load().running or load().waiting:
+        assert time.perf_counter() - begun < 2
+        time.sleep(0.01)
+    assert state.models["tiny"].unfinished == 0
+    server.handle_exit(15, None)
+    thread.join(20)
