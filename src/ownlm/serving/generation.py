@@ -12,6 +12,8 @@ from ownlm.serving.refusal import Refusal
 from ownlm.serving.served import Served
 from ownlm.serving.state import State, Ticket
 
+Queue = asyncio.Queue[tuple[int, Event | Exception]]
+
 
 class Plan(NamedTuple):
     """What is to be written for a request of a client."""
@@ -50,23 +52,16 @@ class Job:
 
     async def events(self) -> AsyncGenerator[tuple[int, Event], None]:
         """The events of all texts, each with the number of its text."""
-        queue: asyncio.Queue[tuple[int, Event | BaseException]] = asyncio.Queue()
-        tasks = [
-            asyncio.create_task(self._write(number, request, queue))
-            for number, request in enumerate(self.plan.requests)
-        ]
-        left = len(tasks)
         try:
-            while left:
-                number, event = await queue.get()
-                if isinstance(event, BaseException):
-                    raise event
-                if event.finish in ("error", "cancelled"):
-                    raise Failed(event.error or event.finish)
-                left -= bool(event.finish)
-                yield number, event
+            if len(self.plan.requests) > 1:
+                async with contextlib.aclosing(self._several()) as several:
+                    async for number, event in several:
+                        yield number, event
+                return
+            async with contextlib.aclosing(self._one(self.plan.requests[0])) as one:
+                async for event in one:
+                    yield 0, event
         finally:
-            await ended(tasks)
             self.end()
 
     async def texts(self) -> list[Text]:
@@ -81,12 +76,8 @@ class Job:
         """Give the room back."""
         self.ticket.release()
 
-    async def _write(
-        self,
-        number: int,
-        request: Request,
-        queue: "asyncio.Queue[tuple[int, Event | BaseException]]",
-    ) -> None:
+    async def _one(self, request: Request) -> AsyncGenerator[Event, None]:
+        """The events of one text, counted. Failed where it is not finished."""
         served = self.plan.served
         assert served.service is not None, "the route has looked"
         prompt = len(request.source or request.prompt)
@@ -95,17 +86,43 @@ class Job:
         try:
             async for event in stream:
                 watch.see(event)
-                queue.put_nowait((number, event))
+                if event.finish in ("error", "cancelled"):
+                    raise Failed(event.error or event.finish)
+                yield event
                 if event.finish:
                     return
             raise Failed("the model stopped")
-        except Exception as error:  # noqa: BLE001 (passed on to whoever reads)
-            queue.put_nowait((number, error))
         finally:
             watch.end()
             close = getattr(stream, "aclose", None)
             if close is not None:
                 await close()
+
+    async def _several(self) -> AsyncGenerator[tuple[int, Event], None]:
+        """The events of several texts, as they come."""
+        queue: Queue = asyncio.Queue()
+        tasks = [
+            asyncio.create_task(self._pass_on(number, request, queue))
+            for number, request in enumerate(self.plan.requests)
+        ]
+        left = len(tasks)
+        try:
+            while left:
+                number, event = await queue.get()
+                if isinstance(event, Exception):
+                    raise event
+                left -= bool(event.finish)
+                yield number, event
+        finally:
+            await ended(tasks)
+
+    async def _pass_on(self, number: int, request: Request, queue: "Queue") -> None:
+        try:
+            async with contextlib.aclosing(self._one(request)) as events:
+                async for event in events:
+                    queue.put_nowait((number, event))
+        except Exception as error:  # noqa: BLE001 (passed on to whoever reads)
+            queue.put_nowait((number, error))
 
 
 async def ended(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ from ownlm.log import warn
 from ownlm.serving.refusal import Refusal, as_json, of_error
 
 R = TypeVar("R")
+TURN = 0.01
+"""Seconds after which others come to their turn, also where much came at once."""
 DONE = b"data: [DONE]\n\n"
 _HEADERS = {"X-Accel-Buffering": "no"}
 """Proxies pass on what they get at once."""
@@ -77,9 +80,12 @@ class EventStream(Response):
     async def _send(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
+        turn = time.perf_counter()
         async for part in self.frames:
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            await asyncio.sleep(0)  # what came at once must not keep others waiting
+            if time.perf_counter() - turn > TURN:
+                await asyncio.sleep(0)
+                turn = time.perf_counter()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
