@@ -20,11 +20,12 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ownlm import files
 from ownlm.config import Config
 from ownlm.errors import CheckpointError
+from ownlm.models.adapt import adapted
 from ownlm.training.config import Choices
 
 TENSORS, STATE, PIN = "optimizer.safetensors", "state.json", "keep"
@@ -149,6 +150,12 @@ def retire(parent: Path, keep: int, best: int | None) -> None:
     for folder in checkpoints(parent)[:-keep]:
         if step_of(folder) != best and not (folder / PIN).exists():
             files.remove_folder(folder)
+
+
+def model_bytes(model: nn.Module) -> int:
+    """What the model folder in a checkpoint takes: of adapters only what trains is written."""
+    every = not adapted(model)
+    return sum(p.nbytes for p in model.parameters() if every or p.requires_grad)
 
 
 def export_model(folder: Path, final: Path) -> None:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from ownlm import files
 from ownlm.errors import CheckpointError
 from ownlm.log import Row, say, warn
-from ownlm.models.adapt import adapted
 from ownlm.objectives.objective import Objective
 from ownlm.training import checkpoint, nonfinite, probe
 from ownlm.training.config import Choices, OptimizerConfig, ScheduleConfig, TrainConfig
@@ -262,8 +261,7 @@ class Trainer:
     def require_space(self) -> None:
         """DiskError unless all checkpoints that will stand side by side have room."""
         tensors = sum(tensor.nbytes for tensor in self.tensors().values())
-        every = not adapted(self.model)  # of adapters only what trains is written
-        model = sum(p.nbytes for p in self.model.parameters() if every or p.requires_grad)
+        model = checkpoint.model_bytes(self.model)
         periods = [p for p in (self.config.save_every, self.config.evaluate_every) if p]
         saves = 2 + self.config.steps // min(periods, default=self.config.steps)
         existing = len(checkpoint.checkpoints(self.run.checkpoints))
