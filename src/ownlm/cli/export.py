@@ -1,4 +1,4 @@
-"""`ownlm export MODEL --out FILE.gguf`: a model for other programs, checked.
+"""`ownlm export MODEL --to gguf|onnx --out PATH`: a model for other programs, checked.
 
 What was written is opened again and compared with the model: logits, tokens, chat template, the
 ids that end a text. A file that fails is removed.
@@ -20,16 +20,17 @@ MARKS = {True: ("pass", "green"), False: ("FAIL", "bold red"), None: ("-", "dim"
 
 
 class ExportOptions(Config):
-    """Write a model for llama.cpp, and compare what was written with it."""
+    """Write a model for llama.cpp or ONNX runtimes, and compare what was written with it."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """Model folder, run folder or GGUF file; an adapter is merged first (`ownlm merge`)."""
     out: str
-    """The file, NAME.gguf."""
-    to: Literal["gguf"] = "gguf"
-    """gguf: one file for llama.cpp, Ollama, LM Studio."""
+    """The file, NAME.gguf, or the folder for ONNX."""
+    to: Literal["gguf", "onnx"] = "gguf"
+    """gguf: one file for llama.cpp, Ollama, LM Studio. onnx: a folder with a decoder's model.onnx
+    (ids to logits, without a cache) and its tokenizer."""
     numbers: Literal["F16", "Q8_0", "F32"] = "F16"
-    """Of the matrices: 16 bits, 8 bits in blocks of 32, or 32 bits."""
+    """Of a GGUF file's matrices: 16 bits, 8 bits in blocks of 32, or 32 bits. ONNX has 32."""
     json_output: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False
     """Print what was found, or the error, as one line of JSON."""
 
@@ -37,10 +38,11 @@ class ExportOptions(Config):
 def run(args: list[str]) -> int:
     """The command; returns the exit code, 1 where a check failed."""
     options = parse(ExportOptions, args, prog="ownlm export", description=__doc__)
-    from ownlm.recipes.export import export_gguf, passed, whole_model
+    from ownlm.recipes.export import export_gguf, export_onnx, passed, whole_model
 
     lm, out = whole_model(options.model), Path(options.out)
-    findings = export_gguf(lm, out, options.numbers)
+    to_gguf = options.to == "gguf"
+    findings = export_gguf(lm, out, options.numbers) if to_gguf else export_onnx(lm, out)
     good = passed(findings)
     if options.json_output:
         rows = [finding.as_dict() for finding in findings]

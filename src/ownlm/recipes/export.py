@@ -1,18 +1,21 @@
 """A model written for other programs, read again and compared; what fails is removed."""
 
+import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from ownlm.errors import ConfigError, OwnlmError
-from ownlm.evaluation.exported import check_gguf
+from ownlm.evaluation.exported import check_gguf, check_onnx
 from ownlm.evaluation.finding import Finding, broke
-from ownlm.files import disk_errors, require_writable, sync_folder
+from ownlm.files import disk_errors, publish_folder, require_writable, sync_folder
 from ownlm.inference.find import find_model
 from ownlm.inference.language_model import LM, load
 from ownlm.models.adapters import is_adapter
 from ownlm.models.gguf_write import Numbers, metadata_of, tensors_of, write_gguf
+from ownlm.models.onnx_write import FILE, write_onnx
 from ownlm.tokenization.to_gguf import to_gguf
 
 
@@ -48,6 +51,33 @@ def export_gguf(lm: LM, out: Path, numbers: Numbers) -> list[Finding]:
     finally:
         partial.unlink(missing_ok=True)
     return findings
+
+
+class _Unlike(Exception):
+    """A folder that is not to be published."""
+
+
+def export_onnx(lm: LM, out: Path) -> list[Finding]:
+    """The same as a folder: the model in ONNX, its tokenizer beside it."""
+    if out.exists() and not (out / FILE).is_file():
+        raise ConfigError(
+            "is there already, and no folder that was exported",
+            where=str(out),
+            next_command="name another folder with --out",
+        )
+    found: list[Finding] = []
+
+    def fill(folder: Path) -> None:
+        write_onnx(lm.model, folder / FILE)
+        lm.tokenizer.save(folder)
+        found.extend(_tried(lambda: check_onnx(lm, folder)))
+        if not passed(found):
+            shutil.rmtree(folder)
+            raise _Unlike
+
+    with contextlib.suppress(_Unlike):
+        publish_folder(out, fill)
+    return found
 
 
 def passed(findings: list[Finding]) -> bool:
