@@ -4,8 +4,7 @@
         run.agree(config.model_dump(mode="json"))
         result = Trainer(run, model, Causal(), loader, train=..., save_model=..., ...).fit()
 
-After a crash anywhere, the run goes on from its newest checkpoint and ends bit for bit as if
-nothing had happened: same losses, same rows in log.jsonl, same parameters.
+After a crash the run goes on and ends bit for bit as it would have: losses, rows, parameters.
 """
 
 import contextlib
