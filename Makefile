@@ -67,9 +67,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.use: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[data,report,eval,serve,convert]'
+	$(INSTALL) -e '.[data,report,eval,serve,ui,convert]'
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[data,report,eval,serve,convert,dev]'
+	$(INSTALL) -e '.[data,report,eval,serve,ui,convert,dev]'
 	@touch $@ $(VENV)/.use

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Row = dict[str, Any]
+RESUMES = "resumes.jsonl"
+"""Of a run's folder: the step of each resume. A file of its own, as a resumed run's log is that of
+one that never stopped."""
 
 
 @functools.cache
@@ -101,11 +105,43 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a log, oldest first; lines that are no JSON object (a torn one) are skipped."""
     if not path.is_file():
         return []
+    return _rows(path.read_bytes().split(b"\n"))
+
+
+class Tail:
+    """A log that another process writes: every row is read once, however often it is asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        """All rows up to now, oldest first."""
+        self._file, self._read = 0, 0
+
+    def poll(self) -> bool:
+        """Read what is new; whether there was anything. A log that was rewritten, as on a resume,
+        is read anew; half a row waits for its end."""
+        try:
+            with open(self.path, "rb") as file:
+                told = os.fstat(file.fileno())
+                rewritten = told.st_ino != self._file or told.st_size < self._read
+                if rewritten:
+                    self.rows, self._file, self._read = [], told.st_ino, 0
+                file.seek(self._read)
+                data = file.read()
+        except OSError:
+            return False
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read += len(whole)
+        self.rows += _rows(whole.split(b"\n"))
+        return rewritten or bool(whole)
+
+
+def _rows(lines: Iterable[bytes]) -> list[Row]:
     rows = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
             rows.append(row)

@@ -138,6 +138,8 @@ def test_a_crash_anywhere_is_as_if_it_had_not_been(tmp_path: Path, step: int, mi
     assert tiny.train(tmp_path / "cut", **over).finished
     assert run_digest(tmp_path / "cut") == run_digest(tmp_path / "whole")
     assert tiny.rows(tmp_path / "cut") == tiny.rows(tmp_path / "whole")
+    assert read_rows(tmp_path / "cut" / "resumes.jsonl") == [{"step": step}]
+    assert not (tmp_path / "whole" / "resumes.jsonl").exists()
 
 
 def test_the_digest_sees_any_difference(tmp_path: Path, whole: Path) -> None:

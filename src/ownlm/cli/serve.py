@@ -28,13 +28,12 @@ if TYPE_CHECKING:
 KEY = "OWNLM_API_KEY"
 """Environment variable: keys with commas between them."""
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
-PAGE = "ownlm.serving.page"
 
 
 class ServeOptions(ServeConfig):
     """Serve models to OpenAI clients and to the browser."""
 
-    model: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = ()
     """Model folder, run folder or GGUF file; NAME=PATH serves it under another name."""
     engine: EngineConfig = EngineConfig()
     """How many texts are written at once, and what they may take."""
@@ -46,7 +45,7 @@ class ServeOptions(ServeConfig):
     """Numbers that a decoder computes with on a CPU: auto is int8 where that is faster, float32
     the model as it was trained."""
     runs: str = "runs"
-    """Folder of runs whose curves the page shows, where there is one."""
+    """Folder of runs whose curves the page shows, where there is one: with models or without."""
     no_page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Serve programs only, no page for the browser."""
 
@@ -61,7 +60,8 @@ def run(args: list[str]) -> int:
     from ownlm.serving.server import Server, listen, require_key
     from ownlm.serving.state import State
 
-    if not options.model:
+    runs = Path(options.runs)
+    if not options.model and not runs.is_dir():
         raise ConfigError("MODEL is missing: which model is to be served?")
     table = named(options.model)
     for path in table.values():
@@ -70,11 +70,12 @@ def run(args: list[str]) -> int:
     require_key(options, state.keys)
     made = listen(options)
     app = make_app(state)
-    page = not options.no_page and add_page(app, state, options.runs)
+    page = not options.no_page and add_page(app, state, runs)
     server = Server(app, state, [made])
     failures: list[OwnlmError] = []
 
-    say(f"loading {', '.join(table)}")
+    if table:
+        say(f"loading {', '.join(table)}")
 
     def load() -> None:
         from ownlm.serving.load import engines, load_served
@@ -100,7 +101,7 @@ def begin(load: Callable[[], None], server: "Server", failures: list[OwnlmError]
         except OwnlmError as error:
             failures.append(error)
         finally:
-            if not server.state.models:
+            if server.state.phase != "ready":
                 server.state.phase, server.should_exit = "failed", True
 
     threading.Thread(target=work, name="load", daemon=True).start()
@@ -120,12 +121,14 @@ def keys_of(text: str) -> list[str]:
     return [key for key in (part.strip() for part in text.split(",")) if key]
 
 
-def add_page(app: "FastAPI", state: "State", runs: str) -> bool:
-    """Put the page for the browser beside the other addresses, where it is installed."""
-    if any(importlib.util.find_spec(name) is None for name in ("nicegui", PAGE)):
+def add_page(app: "FastAPI", state: "State", runs: Path) -> bool:
+    """Put the pages for the browser beside the other addresses, where NiceGUI is installed; with
+    that of a folder of runs, where there is one."""
+    if importlib.util.find_spec("nicegui") is None:
         return False
-    folder = Path(runs) if Path(runs).is_dir() else None
-    importlib.import_module(PAGE + ".pages").add_pages(app, state, folder)
+    from ownlm.serving.page.mount import add_pages
+
+    add_pages(app, state, runs if runs.is_dir() else None)
     return True
 
 
@@ -147,6 +150,9 @@ def banner(models: "dict[str, Served]", server: "Server", page: bool) -> None:
     table.add_row("key", "", f"needed ({len(state.keys)} known)" if state.keys else only)
     if page:
         table.add_row("page", "", f"{url}/")
+    if not models:
+        say(f"ownlm shows runs at {url}/runs\n\nCtrl-C ends it.")
+        return
     say(f"ownlm serves at {url}/v1")
     console().print(table)
     say("\n" + example(next(iter(models.values())), url, bool(state.keys)) + "\n\nCtrl-C ends it.")

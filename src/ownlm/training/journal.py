@@ -4,7 +4,7 @@ import math
 from types import TracebackType
 from typing import Any, Self
 
-from ownlm.log import MetricsLog, Row, read_rows
+from ownlm.log import RESUMES, MetricsLog, Row, read_rows
 from ownlm.training.monitor import Board
 from ownlm.training.progress import Progress
 from ownlm.training.run import RunFolder
@@ -14,6 +14,9 @@ class Journal:
     """Writes rows and remembers which steps were looked at, also before a resume."""
 
     def __init__(self, run: RunFolder, step: int, steps: int) -> None:
+        if run.start:
+            with MetricsLog(run.path / RESUMES) as resumes:
+                resumes.write({"step": step})
         self.log = MetricsLog(run.log_path)
         self.log.rewind(step if run.start else -1)
         rows = read_rows(run.log_path)

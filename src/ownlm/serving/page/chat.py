@@ -1,0 +1,217 @@
+"""Talking to a model: stop, another answer, edit, branches; the chat can be saved and opened."""
+
+import json
+from typing import Any
+
+from nicegui import ui
+from nicegui.events import UploadEventArguments
+
+from ownlm.errors import OwnlmError
+from ownlm.serving.page.asking import Settings, Stop, for_messages, writing
+from ownlm.serving.page.frame import View
+from ownlm.serving.page.parts import SEND_ON_ENTER, Text, action, area, note, refuse
+from ownlm.serving.page.talk import MOST_BYTES, Talk, Turn, open_talk
+from ownlm.serving.page.tokens import draw_prompt, shown
+from ownlm.serving.page.writing import Answer
+
+
+class Chat:
+    """One chat in one opened page."""
+
+    def __init__(self, view: View) -> None:
+        self.view, self.served, self.words = view, view.served, view.words
+        self.talk, self.settings = Talk(), Settings()
+        self.stop: Stop | None = None
+        """Of the answer that is being written."""
+        self.turns: ui.element
+        self.live: Answer
+        """The last answer on the page."""
+        self.field: ui.textarea
+        self.send: ui.button
+        ui.context.client.on_delete(self.leave)
+
+    def build(self, view: View) -> None:
+        """The page."""
+        with ui.element("div").classes("chat-tools"):
+            action("", self.begin, icon="add_comment", told=self.words("new"))
+            action("", self.save, icon="download", told=self.words("download"))
+            self._opener()
+            action("", self.show_prompt, icon="data_array", told=self.words("prompt"))
+        self.turns = ui.element("div").classes("turns").props("role=log aria-live=polite")
+        with ui.element("form").classes("composer").on("submit.prevent", lambda: None):
+            self.field = area("", rows=1, hint=self.words("say")).props("autofocus")
+            self.field.on("keydown", self._typed, js_handler=SEND_ON_ENTER)
+            self.send = action("", self._press, icon="send", told=self.words("send"), kind="main")
+        note(self.words("enter"), "hint")
+        self.draw()
+
+    def draw(self) -> None:
+        """Every message that is shown, anew."""
+        self.turns.clear()
+        with self.turns:
+            for turn in self.talk.path:
+                self._turn(turn)
+            if not self.talk.path:
+                Text("p", self.words("hello"), "hello")
+
+    def _turn(self, turn: Turn) -> None:
+        with ui.element("article").classes(f"turn {turn.role}") as place:
+            name = self.words("you") if turn.role == "user" else self.served.name
+            Text("h2", self.words("system") if turn.role == "system" else name, "who", dir="auto")
+            if turn.role == "assistant":
+                self.live = Answer(turn.text)
+            else:
+                Text("div", turn.text, "said", dir="auto")
+            if self.stop is not None:
+                return
+            with ui.element("div").classes("turn-tools"):
+                self._versions(turn)
+                if turn.role == "assistant":
+                    self._button("refresh", "again", lambda: self.answer(turn.before))
+                else:
+                    self._button("edit", "edit", lambda: self._edit(turn, place))
+                self._button("call_split", "branch", lambda: self._branch(turn))
+                if turn.note:
+                    note(turn.note)
+
+    def _button(self, icon: str, key: str, do: Any) -> None:
+        action("", do, icon=icon, told=self.words(key), marker=key).props("size=sm")
+
+    def _versions(self, turn: Turn) -> None:
+        if len(turn.versions) < 2:
+            return
+        for key, icon, step in (("earlier", "chevron_left", -1), ("later", "chevron_right", 1)):
+            if step > 0:
+                Text("span", f"{turn.version + 1}/{len(turn.versions)}", "count")
+            self._button(icon, key, lambda step=step: self._show(turn, turn.version + step))
+
+    def _show(self, turn: Turn, version: int) -> None:
+        if self.stop is None:
+            self.talk.show(turn, version)
+            self.draw()
+
+    async def _typed(self, event: Any) -> None:
+        await self.say(str(event.args))
+
+    async def _press(self) -> None:
+        if self.stop is not None:
+            self.halt()
+        else:
+            await self.say(str(self.field.value or ""))
+
+    async def say(self, text: str) -> None:
+        """A message of the person, and the answer to it."""
+        if not text.strip() or self.stop is not None:
+            return
+        self.field.value = ""
+        await self.answer(self.talk.add(self.talk.last, "user", text))
+
+    async def answer(self, before: Turn | None) -> None:
+        """A new answer to a message."""
+        if before is None or self.stop is not None:
+            return
+        try:
+            messages = self.talk.messages(before, self.settings.system)
+            request = for_messages(self.served, messages, self.settings)
+        except OwnlmError as error:
+            self.draw()
+            refuse(error)
+            return
+        turn = self.talk.add(before, "assistant")
+        stop = self.stop = Stop()
+        self.draw()
+        self._busy(True)
+        live = self.live.classes("live")
+        try:
+            async for written in writing(self.served, request, stop):
+                turn.text, turn.note = written.text, written.note(self.words)
+                live.show(written.text)
+        except OwnlmError as error:
+            refuse(error)
+        finally:
+            self.stop = None
+            if not stop.gone:
+                self._busy(False)
+                self.draw()
+
+    def leave(self) -> None:
+        """The page was closed."""
+        if self.stop is not None:
+            self.stop.leave()
+
+    def halt(self) -> None:
+        """End the answer that is being written."""
+        if self.stop is not None:
+            self.stop.press()
+
+    def _busy(self, busy: bool) -> None:
+        key = "stop" if busy else "send"
+        self.send.icon = key
+        self.send.props["aria-label"] = self.words(key)
+        self.send.update()
+
+    def _edit(self, turn: Turn, place: ui.element) -> None:
+        """A field in the place of the message."""
+        if self.stop is not None:
+            return
+        place.clear()
+        with place:
+            field = area("", turn.text, rows=1, hint=self.words("edit")).props("autofocus")
+
+            async def save() -> None:
+                edited = self.talk.add(turn.before or self.talk.root, turn.role, field.value)
+                if turn.role == "user":
+                    await self.answer(edited)
+                else:
+                    self.draw()
+
+            with ui.element("div").classes("turn-tools"):
+                action(self.words("save"), save, kind="main")
+                action(self.words("cancel"), self.draw)
+
+    def _branch(self, turn: Turn) -> None:
+        """Go on from a message as if nothing had followed; what did is kept as a version."""
+        if self.stop is None and turn.after:
+            self.talk.leave(turn)
+            self.draw()
+
+    def begin(self) -> None:
+        """A new chat."""
+        self.halt()
+        self.talk = Talk()
+        self.draw()
+
+    def save(self) -> None:
+        """All branches as a file."""
+        text = json.dumps(self.talk.as_dict(), ensure_ascii=False, indent=1)
+        ui.download.content(text, "chat.json", "application/json")
+
+    def _opener(self) -> None:
+        hidden = ui.upload(on_upload=self._open, auto_upload=True, max_file_size=MOST_BYTES)
+        hidden.classes("hidden-upload").props("accept=.json")
+        told = self.words("upload")
+        action("", lambda: hidden.run_method("pickFiles"), icon="upload", told=told)
+
+    async def _open(self, event: UploadEventArguments) -> None:
+        try:
+            self.talk = open_talk(await event.file.read())
+        except OwnlmError as error:
+            refuse(error)
+        else:
+            self.draw()
+
+    def show_prompt(self) -> None:
+        """The tokens that stand before the next answer."""
+        try:
+            messages = self.talk.messages(self.talk.last, self.settings.system)
+            ids = self.served.lm.prompt_ids(messages or [{"role": "user", "content": ""}])
+        except OwnlmError as error:
+            refuse(error)
+            return
+        context = self.served.lm.model.context
+        with ui.dialog(value=True) as dialog, ui.card().classes("sheet"):
+            with ui.row().classes("spread"):
+                Text("h2", self.words("prompt"))
+                action("", dialog.close, icon="close", told=self.words("close"))
+            note(self.words("prompt_note", count=len(ids), context=context))
+            draw_prompt(shown(self.served.lm.tokenizer, ids))
