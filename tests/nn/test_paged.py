@@ -10,11 +10,16 @@ CPU = torch.device("cpu")
 
 
 def test_texts_that_read_alike_are_one_group_and_come_back_in_order() -> None:
-    pieces = [Piece(7, 1, [2, 0]), Piece(0, 6, [1, 3]), Piece(2, 1, [4]), Piece(0, 300, range(75))]
+    pieces = [
+        Piece(7, 1, [2, 0]),
+        Piece(0, 6, [1, 3]),
+        Piece(2, 1, [4, 8]),
+        Piece(0, 300, range(75)),
+    ]
     step = Step(pieces, 4, 99, CPU)
     assert [group.places.tolist() for group in step.groups[:2]] == [[[0], [7]], [[*range(1, 7)]]]
     assert [group.keys for group in step.groups] == [8, 6, 300]
-    assert step.groups[0].table.tolist() == [[2, 0], [4, 99]]
+    assert step.groups[0].table.tolist() == [[2, 0], [4, 99]]  # block 8 holds nothing yet
     assert step.slots[:4].tolist() == [3, 4, 5, 6]
     answers = torch.cat([group.places.flatten() for group in step.groups])
     assert answers[step.order].tolist() == [*range(308)]

@@ -11,11 +11,14 @@ from ownlm.data.tasks.predictions import Classified, Estimate, Extract, Tagging
 from ownlm.errors import CheckpointError, ConfigError, DataError
 from ownlm.evaluation import curves
 from ownlm.files import folder_faults
+from ownlm.inference.language_model import LM
 from ownlm.models.load import save_model
+from ownlm.objectives.tasks.make import make_task
+from ownlm.objectives.tasks.write import Translate
 from ownlm.recipes.finetune import finetune
 from ownlm.recipes.predict import asked, inputs, predict
 from ownlm.recipes.subject import subject
-from ownlm.recipes.tuned import load_tuned
+from ownlm.recipes.tuned import load_tuned, saver
 from ownlm.recipes.tuning import FinetuneConfig, rate, tuning
 from ownlm.training.digest import run_digest
 
@@ -146,6 +149,22 @@ def test_what_is_written_is_judged_and_written_again(
     for said in predict(tuned, inputs(tuned, settings.data)):
         if (kept := told.get(said.record.origin.where)) is not None:
             assert said.prediction.as_dict() == kept
+
+
+@pytest.mark.parametrize("model", ["transformer-tiny", "t5-tiny", "bart-tiny"])
+def test_a_new_model_is_used_with_the_marks_that_it_was_taught(
+    model: str, data: dict[str, Path], tmp_path: Path
+) -> None:
+    """A decoder that began with another token than in training would not know its first one."""
+    settings = config("seq2seq", data["seq2seq"], tmp_path / "run", model)
+    found = subject(settings, (), (sentence(n) for n in range(80)))
+    taught = make_task("seq2seq", settings.options, found.tokenizer, found.model.config)
+    saver(settings, found)(found.model, tmp_path / "model")
+    used = load_tuned(tmp_path / "model", CPU)
+    assert isinstance(taught, Translate) and isinstance(used.task, Translate)
+    assert used.task.frame == taught.frame == LM(used.model, used.tokenizer).frame
+    named = {used.tokenizer.pad_id, used.tokenizer.eos_id}
+    assert taught.frame.start in named and taught.frame.end in named
 
 
 def test_a_base_without_a_chat_template_gets_one_and_rows_for_its_tokens(

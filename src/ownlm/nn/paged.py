@@ -156,7 +156,7 @@ class Step:
         columns = -(-keys // self.size)
         steps = [[min(t, p.length - 1) for t in range(most)] for p in pieces]
         starts = [firsts[number] for number in members]
-        tables = [[*p.blocks[:columns]] for p in pieces]
+        tables = [[*p.blocks[: -(-p.end // self.size)]] for p in pieces]  # those it has begun
         return Group(
             places=self._tensor([[b + t for t in row] for b, row in zip(starts, steps)]),
             positions=self._tensor([[p.start + t for t in row] for p, row in zip(pieces, steps)]),

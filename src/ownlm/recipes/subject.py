@@ -11,7 +11,7 @@ import torch
 from ownlm.errors import ConfigError
 from ownlm.files import sha256
 from ownlm.inference.find import find_model
-from ownlm.inference.language_model import load_tokenizer_of
+from ownlm.inference.language_model import load_tokenizer_of, name_ends
 from ownlm.models.adapters import is_adapter
 from ownlm.models.families import family_named
 from ownlm.models.grow import grown
@@ -108,6 +108,7 @@ def _new(config: FinetuneConfig, labels: Sequence[str], texts: Iterable[str]) ->
         values |= told_head(head, family.heads, labels or numbered(1), family.name)
     model = build_any(values, seed=config.train.seed)
     _require_writer(model, config)
+    name_ends(model, tokenizer, turns=config.task == "chat")  # its task reads them off config.json
     return Subject(model, tokenizer, "", f"new, seed {config.train.seed}")
 
 
