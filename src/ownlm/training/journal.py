@@ -14,7 +14,7 @@ class Journal:
     """Writes rows and remembers which steps were looked at, also before a resume."""
 
     def __init__(self, run: RunFolder, step: int, steps: int) -> None:
-        if run.start:
+        if run.start and step < steps:  # a finished run is left as it is
             with MetricsLog(run.path / RESUMES) as resumes:
                 resumes.write({"step": step})
         self.log = MetricsLog(run.log_path)
