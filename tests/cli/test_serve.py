@@ -45,8 +45,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_what_cannot_be_served(
-    folder: Path, words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    words: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # a folder of runs would be served without any model
     given = [str(folder) if word == "MODEL" else word for word in words]
     assert main(["serve", *given]) == code
     error = capsys.readouterr().err

@@ -52,7 +52,9 @@ COMMANDS = {
     "compare": Command("ownlm.cli.compare", "runs side by side, and whether they differ by chance"),
     "generate": Command("ownlm.cli.generate", "continue a prompt"),
     "chat": Command("ownlm.cli.chat", "talk to a model in the terminal"),
-    "serve": Command("ownlm.cli.serve", "models behind OpenAI's interface, for any client"),
+    "serve": Command(
+        "ownlm.cli.serve", "models behind OpenAI's interface, and pages for the browser"
+    ),
     "data": Command("ownlm.cli.data", "look at the exact tokens a run would learn from"),
     "show": Command("ownlm.cli.show", "a model's parts, shapes, parameters and memory"),
     "doctor": Command("ownlm.cli.doctor", "check a run on its own parts before it is started"),

@@ -74,17 +74,15 @@ def pageable(model: Model) -> bool:
     return plain and model.writer is not None and not by_length and not both_ways
 
 
-class TorchRunner:
-    """The training model with a paged cache: one forward a step."""
+class ModelRunner:
+    """What runners of the training model have in common."""
 
     def __init__(self, model: Model) -> None:
-        assert pageable(model), "callers ask `pageable`"
         self.model = model
-        self.cache = PagedCache(0, 0, 1)
 
     @property
     def context(self) -> int:
-        """Tokens of a text it can see at once."""
+        """Tokens of a text it can see at once; of an encoder-decoder, of what it writes."""
         return self.model.context
 
     @property
@@ -96,6 +94,15 @@ class TorchRunner:
     def device(self) -> torch.device:
         """Where it computes."""
         return self.model.device
+
+
+class TorchRunner(ModelRunner):
+    """The training model with a paged cache: one forward a step."""
+
+    def __init__(self, model: Model) -> None:
+        assert pageable(model), "callers ask `pageable`"
+        super().__init__(model)
+        self.cache = PagedCache(0, 0, 1)
 
     @property
     def bytes_per_token(self) -> int:
@@ -127,29 +134,14 @@ class TorchRunner:
         self.cache.copy(pairs, self.device)
 
 
-class RowRunner:
+class RowRunner(ModelRunner):
     """A cache for each text. A block is a row: it holds all of one text, and nothing is shared."""
 
     def __init__(self, model: Model) -> None:
-        self.model = model
+        super().__init__(model)
         self.both_ways = model.config.get(PREFIX_LM) is True
         self.rows: dict[int, tuple[Any, Cache]] = {}
         """What reads each text, and what it has read."""
-
-    @property
-    def context(self) -> int:
-        """Tokens of a text it can see at once; of an encoder-decoder, of what it writes."""
-        return self.model.context
-
-    @property
-    def vocab(self) -> int:
-        """Logits a token."""
-        return self.model.vocab
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.model.device
 
     @property
     def bytes_per_token(self) -> int:

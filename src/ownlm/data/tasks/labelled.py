@@ -95,11 +95,12 @@ def _texts(row: Row, used: dict[str, str]) -> tuple[str, str | None]:
 
 def _labelled(columns: Columns, config: TaskDataConfig) -> Build:
     used = dict(columns.used)
+    many = used["label"] in MANY
 
     def build(row: Row) -> Labelled:
         text, other = _texts(row, used)
-        value, column = row.fields.get(used["label"]), used["label"]
-        labels = () if value == [] and column in MANY else _labels(value, config)
+        value = row.fields.get(used["label"])
+        labels = () if many and value == [] else _labels(value, config)
         return Labelled(origin=row.origin, group=row.group, text=text, pair=other, labels=labels)
 
     return build

@@ -137,11 +137,11 @@ def _names(parts: list[Part]) -> list[str]:
 
 def _apart(parts: list[Part]) -> dict[str, str]:
     """Names that only some files have, with the first file that has each."""
-    found: dict[str, str] = {}
+    found, shared = dict[str, str](), _names(parts)
     for part in parts:
         for name in part.reading.names if part.reading.rows else ():
             found.setdefault(name, part.name)
-    return {name: file for name, file in found.items() if name not in _names(parts)}
+    return {name: file for name, file in found.items() if name not in shared}
 
 
 def _build(data: TaskData, build: Callable[[Row], Record]) -> list[str]:
