@@ -46,9 +46,12 @@ class Contestant(Protocol):
 def make(
     contestant: str, shape: str, folder: Path, threads: int, clock: Callable[[], float]
 ) -> Contestant:
+    from decoders_torch import CTranslate2, OpenVino, Transformers
+
     package, _, kind = contestant.partition("-")
     makers: dict[str, Callable[..., Contestant]] = {
         "ownlm": Ownlm, "llama.cpp": LlamaCpp, "transformers": Transformers,
+        "openvino": OpenVino, "ctranslate2": CTranslate2,
     }  # fmt: skip
     return makers[package](SHAPES[shape], kind, folder, threads, clock)
 
@@ -150,40 +153,6 @@ class LlamaCpp:
         assert self.c.llama_decode(self.context, b) == 0
         self.c.llama_get_logits(self.context)
         self.position += count
-
-
-class Transformers:
-    def __init__(self, s: Shape, kind: str, folder: Path, threads: int, clock: Any) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config
-
-        torch.set_num_threads(threads)
-        common = {
-            "hidden_size": s.dim, "num_hidden_layers": s.layers, "num_attention_heads": s.heads,
-            "num_key_value_heads": s.kv_heads, "intermediate_size": s.hidden,
-            "vocab_size": s.vocab, "max_position_embeddings": s.context,
-            "tie_word_embeddings": True,
-        }  # fmt: skip
-        config: Any = {
-            "llama": lambda: LlamaConfig(**common),
-            "qwen2": lambda: Qwen2Config(**common),
-            "gpt2": lambda: GPT2Config(n_embd=s.dim, n_layer=s.layers, n_head=s.heads),
-        }[s.kind]()
-        self.torch = torch
-        self.model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
-
-    def begin(self, texts: int, tokens: int) -> None:
-        self.texts, self.past = texts, None
-        self._read(tokens)
-
-    def step(self) -> None:
-        self._read(1)
-
-    def _read(self, count: int) -> None:
-        with self.torch.inference_mode():
-            ids = self.torch.arange(1, count + 1).expand(self.texts, -1)
-            out = self.model(ids, past_key_values=self.past, use_cache=True, logits_to_keep=1)
-        self.past = out.past_key_values
 
 
 # ---- GGUF ---------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ the same code without its arithmetic) over the time of a token.
 On a machine that others use too, `--threads 1 --clock cpu` counts the processor's time of one
 thread each instead: less is said, but waiting for the processor does not count.
 
-Peers need llama-cpp-python (on some processors its quantised kernels crash: see RESULTS.md), gguf
-and transformers; a contestant whose package is missing is left out.
+Peers need llama-cpp-python (on some processors its quantised kernels crash: see RESULTS.md), gguf,
+transformers, openvino with nncf, and ctranslate2 (which counts the wall's clock only); a contestant
+whose package is missing is left out.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from typing import Any
 
 CONTESTANTS = (
     "ownlm-bf16", "ownlm-int8", "ownlm-int4", "llama.cpp-bf16", "llama.cpp-f16", "llama.cpp-q8_0",
-    "llama.cpp-q4_0", "transformers-bf16",
+    "llama.cpp-q4_0", "transformers-bf16", "openvino-int8", "ctranslate2-int8",
 )  # fmt: skip
 RIVALS = {"bf16": ("bf16", "f16"), "int8": ("q8_0",), "int4": ("q4_0",)}
 WORK = {"decode": 1, "8": 8, "32": 32, "prefill": 1}
@@ -53,6 +54,8 @@ def worker(contestant: str, options: argparse.Namespace) -> None:
             begin = clock()
             made.begin(1, PREFILL)
             found["rate"] = PREFILL / (clock() - begin)
+        elif hasattr(made, "rate"):
+            found["rate"] = made.rate(texts, options.seconds)
         else:
             made.begin(texts, PROMPT)
             made.step()

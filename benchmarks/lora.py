@@ -149,9 +149,12 @@ def inputs(examples: PackedExamples, apart: bool) -> dict[str, torch.Tensor]:
 
 def trl(o: argparse.Namespace, compiled: bool) -> Update:
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM
+    from tokenizers import Tokenizer, models
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
 
+    unused = Tokenizer(models.WordLevel({"x": 0}, unk_token="x"))  # rows are ids already
+    words = PreTrainedTokenizerFast(tokenizer_object=unused, pad_token="x", eos_token="x")
     bare = AutoModelForCausalLM.from_pretrained(o.folder, dtype=torch.bfloat16)
     from peft import LoraConfig
 
@@ -162,7 +165,9 @@ def trl(o: argparse.Namespace, compiled: bool) -> Update:
         save_strategy="no",
     )  # fmt: skip
     data = Dataset.from_dict({"input_ids": [[1, 2, 3]], "labels": [[1, 2, 3]]})
-    trainer = SFTTrainer(bare, settings, train_dataset=data, peft_config=lora_config(LoraConfig, o))
+    trainer = SFTTrainer(bare, settings, train_dataset=data, processing_class=words,
+                         peft_config=lora_config(LoraConfig, o))  # fmt: skip
+    trainer.current_gradient_accumulation_steps = 1  # which train() would set
     trainer.create_optimizer()
     model = trainer.accelerator.prepare(trainer.model).train()
     batches = (inputs(examples, o.apart) for examples in rows(o))

@@ -188,7 +188,7 @@ def test_company_changes_nothing(kind: Kind) -> None:
     together = runner.read([Work(t[-1:], len(t) - 1, b) for t, b in zip(texts, blocks)])
     assert together.shape == (11, 101)
     assert distance(together, torch.cat(alone)) < TIGHT[kind]
-    if kind == "int8":
+    if kind != "bf16":
         assert torch.equal(together, torch.cat(alone))
 
 

@@ -148,7 +148,7 @@ def settled(config: FinetuneConfig, data: TaskData) -> FinetuneConfig:
     have several labels."""
     none = any(isinstance(one, Question) and not one.answers for one in data.train)
     several = any(isinstance(one, Labelled) and len(one.labels) != 1 for one in data.train)
-    options = {"no_answer": True} if none else {}
+    options = {"unanswerable": True} if none else {}
     return config.with_values(
         {"options": options | ({"multi_label": True} if several else {})}, "what the data hold"
     )

@@ -63,7 +63,7 @@ def test_options_are_passed_on() -> None:
     config = family_named("bert").to_hf(config_of("bert", "ForMaskedLM", 2))
     options = TaskOptions(
         longest=40, stride=3, multi_label=True, class_weights="balanced", smoothing=0.2,
-        prefix="a ", every_piece=True, no_answer=True, none_threshold=1.5, longest_answer=9,
+        prefix="a ", every_piece=True, unanswerable=True, none_threshold=1.5, longest_answer=9,
     )  # fmt: skip
     classify, tag, span = (
         make_task(kind, options, wordpiece(), config, LABELS) for kind in ("pair", "tag", "span")
@@ -71,7 +71,7 @@ def test_options_are_passed_on() -> None:
     assert isinstance(classify, Classify) and classify.several and classify.weighted
     assert (classify.smoothing, classify.prefix, classify.marks.longest) == (0.2, "a ", 40)
     assert isinstance(tag, Tag) and (tag.stride, tag.every_piece, tag.smoothing) == (3, True, 0.2)
-    assert isinstance(span, Span) and span.no_answer and span.longest_answer == 9
+    assert isinstance(span, Span) and span.unanswerable and span.longest_answer == 9
     assert (span.stride, span.none_threshold) == (3, 1.5)
 
 

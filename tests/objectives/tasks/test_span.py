@@ -162,15 +162,15 @@ def test_no_answer_is_believed_where_there_may_be_none_and_it_exceeds_by_the_thr
     told[item.extra.begin] = (4.0, 4.0)
     always = extracted(span_of("bert"), told, question())
     assert (always.text, always.score, always.none) == ("The", 8.0, 11.0)
-    assert extracted(span_of("bert", no_answer=True), told, question()).text == ""
-    assert extracted(span_of("bert", no_answer=True), told, question()).start == -1
+    assert extracted(span_of("bert", unanswerable=True), told, question()).text == ""
+    assert extracted(span_of("bert", unanswerable=True), told, question()).start == -1
     for threshold, text in ((2.9, ""), (3.1, "The")):
-        task = span_of("bert", no_answer=True, none_threshold=threshold)
+        task = span_of("bert", unanswerable=True, none_threshold=threshold)
         assert extracted(task, told, question()).text == text
 
 
 def test_the_best_of_all_windows_wins_and_none_must_be_the_opinion_of_all() -> None:
-    task = span_of("bert", longest=32, stride=10, no_answer=True)
+    task = span_of("bert", longest=32, stride=10, unanswerable=True)
     record = question("", sentence(70))
     encoded = task.encode(record, 0)
     windows = []

@@ -109,7 +109,7 @@ Private take_private(Arena& arena, const Model& z, int64_t room) {
   p.alone = take_rows(arena, 1, deepest(z));
   p.desk.whole = arena.take<int32_t>(32 * 32);
   p.desk.sums = arena.take<float>(32 * 32);
-  p.desk.panels = arena.take<bf16>(tiles::desk_panels(deepest(z)));
+  p.desk.panels = arena.take<uint8_t>(tiles::desk_panels(deepest(z)));
   return p;
 }
 
@@ -168,7 +168,7 @@ class Member {  // one thread of a step
       for (int64_t i = from; i < to; i++) {
         const float* x = normed(z.last, s.x + step.wanted[i] * s.x_step);
         for (int64_t d = 0; d < z.dim; d++) p.row[d] = x[d] * z.head_scale;
-        round_whole(rows, i, z.head, step.wanted_rows, p.row);
+        round_whole(rows, i, z.head, p.row);
       }
     });
     team.wait();
@@ -187,23 +187,21 @@ class Member {  // one thread of a step
     return p.row;
   }
 
-  void round_whole(const Rows& rows, int64_t m, const Weight& w, int64_t count, const float* x) {
+  void round_whole(const Rows& rows, int64_t m, const Weight& w, const float* x) {
     const int64_t groups = round_up(round_up(w.inputs, kLine), group_of(w.kind)) / group_of(w.kind);
-    if (in_halves(w, count)) round_row(rows.halves + m * rows.step, x, w.inputs);
+    if (w.kind == kBf16) round_row(rows.halves + m * rows.step, x, w.inputs);
     else round_groups(rows, m, w.kind, x, w.inputs, 0, groups);
   }
-
-  bool in_halves(const Weight& w, int64_t rows) const { return w.kind == kBf16 || (w.kind == kInt4 && by_tiles(rows)); }
 
   // The stream, normalised, as it multiplies w. A single row each thread prepares by itself.
   Rows prepare(const Norm& norm, const Weight& w, bool more = false) {
     if (step.rows == 1 && !more) {
-      round_whole(p.alone, 0, w, 1, normed(norm, s.x));
+      round_whole(p.alone, 0, w, normed(norm, s.x));
       return p.alone;
     }
     const Rows& rows = more ? s.more : s.rows;
     team.share(step.rows, 1, [&](int64_t from, int64_t to) {
-      for (int64_t m = from; m < to; m++) round_whole(rows, m, w, step.rows, normed(norm, s.x + m * s.x_step));
+      for (int64_t m = from; m < to; m++) round_whole(rows, m, w, normed(norm, s.x + m * s.x_step));
     });
     team.wait();
     return rows;
@@ -212,11 +210,11 @@ class Member {  // one thread of a step
   // What attention read, as it multiplies w.
   Rows rounded(const Weight& w) {
     if (step.rows == 1) {
-      round_whole(p.alone, 0, w, 1, s.read_out);
+      round_whole(p.alone, 0, w, s.read_out);
       return p.alone;
     }
     team.share(step.rows, 1, [&](int64_t from, int64_t to) {
-      for (int64_t m = from; m < to; m++) round_whole(s.rows, m, w, step.rows, s.read_out + m * s.read_step);
+      for (int64_t m = from; m < to; m++) round_whole(s.rows, m, w, s.read_out + m * s.read_step);
     });
     team.wait();
     return s.rows;
@@ -241,7 +239,7 @@ class Member {  // one thread of a step
       const Floats inner = activated(act, read<Floats>(at));
       write(p.row + from + i, z.gated ? inner * read<Floats>(at + kLanes) : inner);
     }
-    if (in_halves(w, step.rows)) round_row(s.rows.halves + m * s.rows.step + from, p.row + from, count);
+    if (w.kind == kBf16) round_row(s.rows.halves + m * s.rows.step + from, p.row + from, count);
     else round_groups(s.rows, m, w.kind, p.row, w.inputs, from / size, round_up(from + round_up(count, kLine), size) / size);
   }
 
@@ -400,7 +398,7 @@ void ownlm_decode_step(const Model* model, const Step* step) {
   {
 #pragma omp single
     team = new Team(omp_get_num_threads());
-    if (step->rows > step->few) tiles::begin();
+    if (step->rows > step->few) tiles::begin(model->head.kind);
     Member(*model, *step, *team, shared, own[omp_get_thread_num()]).run();
     if (step->rows > step->few) tiles::end();
   }

@@ -17,6 +17,7 @@ typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 typedef uint32_t Words __attribute__((vector_size(64)));
 typedef uint16_t Halves __attribute__((vector_size(32)));
+typedef uint8_t Bytes __attribute__((vector_size(64)));
 
 constexpr int kLanes = 16;
 constexpr int kLine = 64;  // bytes of a line: for each lane four int8, two bf16, or eight numbers of 4 bits
@@ -31,8 +32,9 @@ inline T read(const void* at) {
 }
 
 inline void write(float* at, Floats x, int64_t count = kLanes) {
-  if (count >= kLanes) memcpy(at, &x, sizeof(x));
-  else memcpy(at, &x, count * sizeof(float));
+  if (count >= kLanes) return void(memcpy(at, &x, sizeof(x)));
+  const Floats some = x;  // of its own, so that x can stay in a register
+  memcpy(at, &some, count * sizeof(float));
 }
 
 inline Floats all(float x) { return x - Floats{}; }

@@ -125,14 +125,14 @@ inline float largest(const float* x, int64_t count) {
 
 // One group, `room` numbers of which `count` exist: the nearest of -127 to 127 times its scale.
 inline void round_group(int8_t* out, float* scale, int32_t* sum, const float* x, int64_t count, int64_t room) {
-  typedef int8_t Bytes __attribute__((vector_size(16)));
+  typedef int8_t Sixteen __attribute__((vector_size(16)));
   const float most = largest(x, std::min(count, room));
   const float inverse = most > 0 ? 127.f / most : 0.f;
   Ints total{};
   for (int64_t i = 0; i < room; i += kLanes) {
     const Floats magic = all(12582912.f);  // adding it rounds to whole numbers
     const Ints whole = (Ints)(some(x + i, count - i) * inverse + magic) - (Ints)magic;
-    const Bytes bytes = __builtin_convertvector(whole, Bytes);
+    const Sixteen bytes = __builtin_convertvector(whole, Sixteen);
     memcpy(out + i, &bytes, sizeof(bytes));
     total += whole;
   }

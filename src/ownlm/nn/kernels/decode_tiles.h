@@ -1,9 +1,9 @@
 // A weight times many rows, by the tiles of processors with AMX: 32 rows times 32 outputs at once.
 //
 // A tile holds 16 rows of 64 bytes. A product C (16 x 16) += A (16 rows) B wants in each row of B what
-// a line of a panel holds (decode_few.h): the panels are read as they lie. In 8 bits the sums of each
-// group of inputs are exact, and are added up in the same order as for few rows: both agree to the
-// last bit. 4 bits are first turned into bf16.
+// a line of a panel holds (decode_few.h): the panels are read as they lie, those of 4 bits after they
+// were widened to 8. In 8 and 4 bits the sums of each group of inputs are exact, and are added up in
+// the same order as for few rows: both agree to the last bit.
 
 #pragma once
 
@@ -18,11 +18,11 @@
 
 namespace tiles {
 
-// What one thread works in: sums of 32 rows x 32 outputs, and two panels in bf16.
+// What one thread works in: sums of 32 rows x 32 outputs, and two panels that were widened.
 struct Desk {
   int32_t* whole;
   float* sums;
-  bf16* panels;
+  uint8_t* panels;
 };
 
 inline int64_t desk_panels(int64_t inputs) { return 2 * kLanes * round_up(inputs, kLine); }
@@ -40,24 +40,42 @@ struct alignas(64) Config {
   uint8_t rows[16] = {};
 };
 
-inline void begin() {
+// Tiles for products with weights of a kind: all 16 rows of 64 bytes, but a group of 4 bits is only 32
+// inputs deep.
+inline void begin(Kind kind) {
   Config config;
   for (int t = 0; t < 8; t++) config.bytes[t] = 64, config.rows[t] = 16;
+  if (kind == kInt4) config.bytes[4] = config.bytes[5] = 32, config.rows[6] = config.rows[7] = 8;
   asm volatile("" ::: "memory");  // gcc 12 may otherwise load the configuration before it is written
   _tile_loadconfig(&config);
 }
 
 inline void end() { _tile_release(); }
 
-// c = a b for `steps` lines of depth 64 bytes: a is 32 rows (16 unless `tall`) `a_step` bytes apart, b
-// and b2 are two panels.
+// Two panels of a weight as tiles read them, `bytes` each; `fresh` when they are yet to come from memory.
+struct Pair {
+  const uint8_t *one, *two;
+  int64_t bytes;
+  bool fresh;
+
+  // Asks for what is read four steps later: of these panels, or of the two behind them.
+  void fetch(int64_t at) const {
+    constexpr int64_t kSteps = 4 * 1024;
+    const int64_t then = at + kSteps < bytes ? at + kSteps : at + kSteps + bytes;
+    for (int64_t line = then; line < then + 1024; line += kLine) __builtin_prefetch(one + line), __builtin_prefetch(two + line);
+  }
+};
+
+// c = a b for lines `from` on of depth 64 bytes (`steps` tiles): a is 32 rows (16 unless `tall`) `a_step`
+// bytes apart.
 template <bool kWhole, bool kTall>
-inline void product(void* c, const void* a, int64_t a_step, const uint8_t* b, const uint8_t* b2, int64_t steps) {
+inline void product(void* c, const void* a, int64_t a_step, const Pair& b, int64_t from, int64_t steps) {
   const char *upper = static_cast<const char*>(a), *lower = upper + 16 * a_step;
   asm volatile("" ::: "memory");  // the tile intrinsics of gcc 12 do not say that they read memory
   _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-  for (int64_t k = 0; k < steps; k++, upper += 64, lower += 64, b += 1024, b2 += 1024) {
-    _tile_loadd(6, b, 64); _tile_loadd(4, upper, a_step); _tile_loadd(7, b2, 64);
+  for (int64_t k = 0; k < steps; k++, upper += 64, lower += 64, from += 1024) {
+    if (b.fresh) b.fetch(from);
+    _tile_loadd(6, b.one + from, 64); _tile_loadd(4, upper, a_step); _tile_loadd(7, b.two + from, 64);
     if (kTall) { _tile_loadd(5, lower, a_step); }
     if (kWhole) { _tile_dpbssd(0, 4, 6); _tile_dpbssd(1, 4, 7); }
     else { _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); }
@@ -70,51 +88,52 @@ inline void product(void* c, const void* a, int64_t a_step, const uint8_t* b, co
   asm volatile("" ::: "memory");
 }
 
-template <bool kTall>
-void int8_block(const Rows& a, int64_t m, int64_t rows, const uint8_t* b, const uint8_t* b2, int64_t deep, const Desk& desk) {
-  memset(desk.sums, 0, 32 * 32 * sizeof(float));
-  for (int64_t k = 0, g = 0; k < deep; k += kGroup8, g++) {
-    const int64_t steps = std::min(kGroup8, deep - k) / 64;
-    product<true, kTall>(desk.whole, a.bytes + m * a.step + k, a.step, b + k * 16, b2 + k * 16, steps);
+// The scales of 16 outputs of a panel of 4 bits, for the 32 inputs from k on.
+inline Floats scales_of(const uint8_t* panel, int64_t k) {
+  const Words both = read<Words>(panel + (k / 64 * 9 + 8) * kLine);
+  return (Floats)(k % 64 ? both & 0xffff0000u : both << 16);
+}
+
+// Groups of whole numbers; `stored` are the panels of 4 bits that b was widened from.
+template <bool kFour, bool kTall>
+void whole_block(const Rows& a, int64_t m, int64_t rows, const Pair& b, const Pair& stored, int64_t deep, const Desk& desk) {
+  for (int64_t k = 0, g = 0; k < deep; k += kFour ? kGroup4 : kGroup8, g++) {
+    product<true, kTall>(desk.whole, a.bytes + m * a.step + k, a.step, b, k * kLanes, 1);
+    Floats one, two;
+    if (kFour) one = scales_of(stored.one, k), two = scales_of(stored.two, k);
     for (int64_t r = 0; r < rows; r++) {
-      const float scale = a.scales[(m + r) * a.groups + g];
-      for (int h = 0; h < 32; h += kLanes) {
-        float* sum = desk.sums + r * 32 + h;
-        write(sum, to_float(read<Ints>(desk.whole + r * 32 + h)) * scale + read<Floats>(sum));
-      }
+      const float x = a.scales[(m + r) * a.groups + g];
+      float* sum = desk.sums + r * 32;
+      const Floats left = to_float(read<Ints>(desk.whole + r * 32)), right = to_float(read<Ints>(desk.whole + r * 32 + kLanes));
+      const Floats before = g ? read<Floats>(sum) : Floats{}, beside = g ? read<Floats>(sum + kLanes) : Floats{};
+      write(sum, left * (kFour ? one * x : all(x)) + before);
+      write(sum + kLanes, right * (kFour ? two * x : all(x)) + beside);
     }
   }
 }
 
-// 32 rows (or less) times panels p and p + 1, the second of which may not exist.
-inline void block(const Weight& w, int64_t p, const uint8_t* b, const uint8_t* b2, const Rows& a, int64_t m, int64_t rows, const Output& out, const Desk& desk) {
+// A panel of 4 bits as one of 8.
+inline void widen(const uint8_t* line, int64_t deep, uint8_t* out) {
+  for (int64_t k = 0; k < deep; k += 64, line += 9 * kLine, out += 16 * kLine)
+    for (int j = 0; j < 9; j++) {
+      few::fetch(line + j * kLine);
+      if (j == 8) break;  // scales
+      const Words both = read<Words>(line + j * kLine);
+      const Bytes low = (Bytes)low_nibbles(both) - 8, high = (Bytes)high_nibbles(both) - 8;
+      memcpy(out + j * kLine, &low, kLine), memcpy(out + (8 + j) * kLine, &high, kLine);
+    }
+}
+
+// 32 rows (or less) times two panels, p and the next, which may not exist.
+template <bool kTall>
+void block(const Weight& w, int64_t p, bool both, const Pair& b, const Pair& stored, const Rows& a, int64_t m, int64_t rows, const Output& out, const Desk& desk) {
   const int64_t deep = round_up(w.inputs, kLine);
-  const bf16* halves = a.halves + m * a.step;
-  if (w.kind == kInt8) (rows > 16 ? int8_block<true> : int8_block<false>)(a, m, rows, b, b2, deep, desk);
-  else if (rows > 16) product<false, true>(desk.sums, halves, a.step * 2, b, b2, deep / 32);
-  else product<false, false>(desk.sums, halves, a.step * 2, b, b2, deep / 32);
+  if (w.kind == kInt8) whole_block<false, kTall>(a, m, rows, b, stored, deep, desk);
+  else if (w.kind == kInt4) whole_block<true, kTall>(a, m, rows, b, stored, deep, desk);
+  else product<false, kTall>(desk.sums, a.halves + m * a.step, a.step * 2, b, 0, deep / 32);
   for (int64_t r = 0; r < rows; r++) {
     deliver(w, out, m + r, p, read<Floats>(desk.sums + r * 32));
-    if (b2 != b) deliver(w, out, m + r, p + 1, read<Floats>(desk.sums + r * 32 + kLanes));
-  }
-}
-
-// A panel of 4 bits in bf16, as lines of two inputs.
-inline void widen_int4(const uint8_t* line, int64_t deep, bf16* out) {
-  for (int64_t k = 0; k < deep; k += 64, line += 9 * kLine, out += 64 * kLanes) {
-    const Words scales = read<Words>(line + 8 * kLine);
-    const Floats scale[2] = {(Floats)(scales << 16), (Floats)(scales & 0xffff0000u)};
-    for (int j = 0; j < 8; j++) {
-      const Words both = read<Words>(line + j * kLine);
-      for (int h = 0; h < 2; h++)
-        for (int i = 0; i < 2; i++) {
-          const Words bytes = both >> (4 * h + 16 * i);
-          const Words low = to_bf16((to_float((Ints)(bytes & 15)) - 8.f) * scale[h]);
-          const Words high = to_bf16((to_float((Ints)(bytes >> 8 & 15)) - 8.f) * scale[h]);
-          const Words line_of_two = low | high << 16;
-          memcpy(out + (16 * h + 2 * j + i) * 32, &line_of_two, kLine);
-        }
-    }
+    if (both) deliver(w, out, m + r, p + 1, read<Floats>(desk.sums + r * 32 + kLanes));
   }
 }
 
@@ -122,22 +141,26 @@ inline void widen_int4(const uint8_t* line, int64_t deep, bf16* out) {
 inline void panels(const Weight& w, int64_t from, int64_t to, const Rows& a, int64_t rows, const Output& out, const Desk& desk) {
   const int64_t deep = round_up(w.inputs, kLine), bytes = panel_bytes(w);
   for (int64_t p = from; p < to; p += 2) {
-    const uint8_t *b = w.data + p * bytes, *b2 = p + 1 < to ? b + bytes : b;
+    const bool both = p + 1 < to;
+    const uint8_t* at = w.data + p * bytes;
+    const Pair stored{at, both ? at + bytes : at, bytes, true};
+    Pair b = stored;
     if (w.kind == kInt4) {
-      bf16* wide = desk.panels;
-      widen_int4(b, deep, wide);
-      if (b2 != b) widen_int4(b2, deep, wide + kLanes * deep);
-      b2 = reinterpret_cast<uint8_t*>(b2 != b ? wide + kLanes * deep : wide);
-      b = reinterpret_cast<uint8_t*>(wide);
+      b = {desk.panels, both ? desk.panels + kLanes * deep : desk.panels, kLanes * deep, false};
+      widen(stored.one, deep, desk.panels);
+      if (both) widen(stored.two, deep, desk.panels + kLanes * deep);
     }
-    for (int64_t m = 0; m < rows; m += 32) block(w, p, b, b2, a, m, std::min<int64_t>(32, rows - m), out, desk);
+    for (int64_t m = 0; m < rows; m += 32, b.fresh = false) {
+      const int64_t count = std::min<int64_t>(32, rows - m);
+      (count > 16 ? block<true> : block<false>)(w, p, both, b, stored, a, m, count, out, desk);
+    }
   }
 }
 
 #else
 
 inline bool allowed() { return false; }
-inline void begin() {}
+inline void begin(Kind) {}
 inline void end() {}
 inline void panels(const Weight&, int64_t, int64_t, const Rows&, int64_t, const Output&, const Desk&) {}
 

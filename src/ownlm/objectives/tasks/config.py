@@ -26,7 +26,7 @@ class TaskOptions(Config):
     """Words before every text that name the task (T5's habit; seq2seq)."""
     every_piece: bool = False
     """All pieces of a word carry its tag, not the first alone (tag)."""
-    no_answer: bool = False
+    unanswerable: bool = False
     """A question may have no answer in its text (span), as in SQuAD 2."""
     none_threshold: float = 0.0
     """How much the score of no answer must exceed the best answer's to be believed (span)."""

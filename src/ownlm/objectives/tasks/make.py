@@ -143,7 +143,7 @@ def _span(p: Parts) -> Task:
         p.tokenizer,
         p.marks,
         stride=p.options.stride,
-        no_answer=p.options.no_answer,
+        unanswerable=p.options.unanswerable,
         none_threshold=p.options.none_threshold,
         longest_answer=p.options.longest_answer,
         start=p.start,

@@ -66,16 +66,16 @@ class Span(Reading):
         marks: Marks,
         *,
         stride: int = 128,
-        no_answer: bool = False,
+        unanswerable: bool = False,
         none_threshold: float = 0.0,
         longest_answer: int = LONGEST_ANSWER,
         start: int | None = None,
     ) -> None:
-        """`stride`: tokens that neighbouring windows share, at most half of them. `no_answer`:
+        """`stride`: tokens that neighbouring windows share, at most half of them. `unanswerable`:
         there may be none, which is said when it exceeds the best by more than `none_threshold`."""
         super().__init__(pad=tokenizer.pad_id or 0, start=start)
         self.tokenizer, self.marks, self.stride = tokenizer, marks, stride
-        self.no_answer, self.none_threshold = no_answer, none_threshold
+        self.unanswerable, self.none_threshold = unanswerable, none_threshold
         self.longest_answer = longest_answer
 
     def encode(self, record: Record, number: int) -> list[Encoded]:
@@ -151,7 +151,7 @@ class Span(Reading):
             return Extract("")
         best = max(windows, key=lambda window: window.score)
         none = min(window.none for window in windows)
-        if self.no_answer and none - best.score > self.none_threshold:
+        if self.unanswerable and none - best.score > self.none_threshold:
             return Extract("", -1, best.score, none)
         text = record.context[best.start : best.end]
         return Extract(text, best.start, best.score, none)
