@@ -1,5 +1,6 @@
 """Every request is answered as if it were alone: whatever the family, the neighbours, the cache."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -127,7 +128,7 @@ def asked(lm: LM) -> list[Request]:
 def close(one: Sequence[Event], two: Sequence[Event]) -> bool:
     """The same tokens with the same probabilities."""
     pairs = list(zip((c for e in one for c in e.tokens), (c for e in two for c in e.tokens)))
-    near = all(abs(a.logprob - b.logprob) < 1e-5 for a, b in pairs)
+    near = all(math.isclose(a.logprob, b.logprob, rel_tol=1e-5, abs_tol=1e-5) for a, b in pairs)
     return near and tokens(one) == tokens(two) and text(one) == text(two)
 
 

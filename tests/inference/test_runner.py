@@ -1,7 +1,7 @@
 """Blocks and rows tell what the model tells that reads a text whole; neighbours change nothing."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ownlm.inference.runner import RowRunner, Runner, TorchRunner, Work, make_runner, pageable
 from ownlm.models.config import ModelConfig
-from ownlm.models.load import build_model
+from ownlm.models.load import build_any
 from ownlm.models.model import Model
 from ownlm.nn.config import RopeScaling
 
@@ -24,6 +24,7 @@ PAGED: dict[str, dict[str, Any]] = {
     "longformer": {"family": "llama", "pattern": "longformer"},
     "bigbird": {"family": "llama", "pattern": "bigbird", "pattern_size": 2},
 }  # fmt: skip
+PAIRS = ["t5", "mt5", "bart", "marian"]
 ROWS: dict[str, dict[str, Any]] = {
     "transformer-xl": {}, "xlnet": {}, "lstm": {"bias": True, "hidden": 24},
 }  # fmt: skip
@@ -32,7 +33,7 @@ ROWS: dict[str, dict[str, Any]] = {
 def made(name: str, **values: Any) -> Model:
     shape = {"vocab": 60, "dim": 16, "heads": 4, "layers": 2, "context": 40, "family": name}
     config = ModelConfig(**shape | (PAGED | ROWS).get(name, {}) | values)
-    model = build_model(config, seed=2).eval()
+    model = build_any(config, seed=2).eval()
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -52,9 +53,24 @@ TEXTS = [text(33, 1), text(7, 2), text(20, 3), text(1, 4)]
 TABLES = [[3, 1, 4, 5, 9, 2, 6, 0, 7], [8, 10], [11, 13, 12, 15, 14], [16]]
 
 
+class Source(NamedTuple):
+    """What an encoder-decoder reads, and where it lies."""
+
+    source: list[int]
+    source_blocks: list[int]
+
+
+SOURCES = [
+    Source(text(21, 5), [20, 17, 19, 18, 22, 21]),
+    Source(text(3, 6), [23]),
+    Source(text(40, 7), [*range(24, 34)]),
+    Source(text(9, 8), [39, 38, 37]),
+]
+
+
 def reserved(model: Model) -> Runner:
     runner = make_runner(model)
-    runner.reserve(20, SIZE)
+    runner.reserve(40, SIZE)
     return runner
 
 
@@ -63,7 +79,12 @@ def whole(model: Model, ids: list[int]) -> Tensor:
         return model.writer(torch.tensor([ids])).logits[0].float()
 
 
-def in_pieces(runner: Runner, tables: list[list[int]], cuts: list[list[int]]) -> list[Tensor]:
+def in_pieces(
+    runner: Runner,
+    tables: list[list[int]],
+    cuts: list[list[int]],
+    sources: list[Source] | None = None,
+) -> list[Tensor]:
     """All texts beside each other, each cut where `cuts` say; all logits of each."""
     found: list[list[Tensor]] = [[] for _ in TEXTS]
     for step in range(max(map(len, cuts))):
@@ -71,7 +92,9 @@ def in_pieces(runner: Runner, tables: list[list[int]], cuts: list[list[int]]) ->
         works = []
         for n in here:
             begin, end = cuts[n][step : step + 2]
-            works.append(Work(TEXTS[n][begin:end], begin, tables[n], every=True))
+            work = Work(TEXTS[n][begin:end], begin, tables[n], every=True)
+            heard = sources[n]._asdict() if sources else {}
+            works.append(work._replace(**heard, hears=bool(sources) and step == 0))
         if works:
             logits = runner.read(works).split([len(work.ids) for work in works])
             for n, one in zip(here, logits):
@@ -190,3 +213,65 @@ def test_positions_that_turn_by_the_length_of_a_text_are_kept_apart() -> None:
     stack = replace(model.architecture.stack, kinds=kinds)
     model.architecture = replace(model.architecture, stack=stack)
     assert not pageable(model)
+
+
+def answered(model: Model, source: list[int], ids: list[int]) -> Tensor:
+    with torch.inference_mode():
+        return model(torch.tensor([source]), torch.tensor([ids])).logits[0].float()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_encoder_decoders_read_unlike_sources_and_texts_in_one_forward(name: str) -> None:
+    model = made(name)
+    runner = reserved(model)
+    assert isinstance(runner, TorchRunner)
+    found = in_pieces(runner, TABLES, CUTS, SOURCES)
+    for heard, ids, logits in zip(SOURCES, TEXTS, found):
+        alone = answered(model, heard.source, ids)
+        assert (logits - alone).abs().max() < 1e-5 * max(1.0, float(alone.abs().max()))
+        assert torch.equal(logits.argmax(dim=-1), alone.argmax(dim=-1))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_sources_that_are_mixed_up_are_noticed(name: str) -> None:
+    """The control: another's source, and a place of one's own that another text has taken."""
+    model = made(name)
+    runner = reserved(model)
+    in_pieces(runner, TABLES, CUTS, SOURCES)
+    last = Work(TEXTS[0][-1:], 32, TABLES[0], False, *SOURCES[0])
+    right = runner.read([last])
+    other = runner.read([last._replace(**SOURCES[2]._asdict())])
+    runner.read([Work(TEXTS[3], 0, [0], False, text(4, 9), [19], True)])
+    taken = runner.read([last])
+    assert min((other - right).abs().max(), (taken - right).abs().max()) > 1e-3
+
+
+def test_texts_of_one_source_read_it_together() -> None:
+    model = made("t5")
+    runner = reserved(model)
+    heard = SOURCES[0]
+    runner.read([Work([7], 0, [0], False, *heard, True)])
+    runner.copy([(0, 1)])
+    works = [Work([n], 1, [block], False, *heard) for n, block in ((3, 0), (4, 1))]
+    works.insert(1, Work(TEXTS[1], 0, [2, 3], False, *SOURCES[1], True))
+    found = runner.read(works)
+    alone = [answered(model, heard.source, [7, 3]), answered(model, SOURCES[1].source, TEXTS[1]),
+             answered(model, heard.source, [7, 4])]  # fmt: skip
+    assert (found - torch.cat([one[-1:] for one in alone])).abs().max() < 1e-4
+
+
+def test_a_pack_of_sources_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("bart")
+    lengths: list[int] = []
+    encode = model.encode
+
+    def watched(ids: Tensor, mask: Tensor | None = None) -> Any:
+        lengths.append(ids.shape[1])
+        return encode(ids, mask)
+
+    monkeypatch.setattr(model, "encode", watched)
+    monkeypatch.setattr("ownlm.inference.runner.PACK", 24)
+    found = in_pieces(reserved(model), TABLES, CUTS, SOURCES)
+    assert lengths == [24, 40, 9]
+    for heard, ids, logits in zip(SOURCES, TEXTS, found):
+        assert (logits - answered(model, heard.source, ids)).abs().max() < 1e-4

@@ -32,6 +32,12 @@ class Storage:
             for place in range(work.start):
                 at = work.blocks[place // SIZE], place % SIZE
                 assert self.places[at] == tuple(whole[: place + 1])
+        for work in works:
+            for place in range(len(work.source)):
+                at = work.source_blocks[place // SIZE], place % SIZE
+                heard = (-1, *work.source[: place + 1])
+                assert work.hears or self.places[at] == heard
+                self.places[at] = heard
         for work, whole in zip(works, wholes):
             text = [*whole[: work.start], *work.ids]
             for place in range(work.start, len(text)):
@@ -57,9 +63,9 @@ class Play:
 
     def check(self, planned: list[tuple[Job, Work]]) -> None:
         scheduler, blocks = self.scheduler, self.scheduler.blocks
-        held = [block for job in scheduler.running for block in job.blocks]
+        held = [b for job in scheduler.running for b in (*job.blocks, *job.source_blocks)]
         assert blocks.free + len({*held}) == blocks.count
-        assert not any(job.blocks for job in scheduler.waiting)
+        assert not any(job.blocks or job.source_blocks for job in scheduler.waiting)
         assert len(scheduler.running) <= scheduler.rows
         written = [
             work.blocks[place // SIZE]
@@ -105,6 +111,7 @@ class Coming(NamedTuple):
     tokens: int
     step: int
     leaves: int
+    source: list[int]
 
 
 coming = st.builds(
@@ -113,13 +120,14 @@ coming = st.builds(
     st.integers(1, 12),
     st.integers(0, 12),
     st.sampled_from([999, 999, 999, 5, 10, 20]),
+    st.lists(st.integers(0, 1), max_size=6),
 )
 
 
 @settings(max_examples=60)
 @given(
     st.lists(coming, min_size=1, max_size=8),
-    st.integers(8, 24),
+    st.integers(10, 24),
     st.integers(1, 4),
     st.integers(1, 30),
     st.booleans(),
@@ -134,7 +142,8 @@ def test_every_text_ends_as_alone(
     while play.steps < 1000:
         for id, one in enumerate(texts):
             if one.step == play.steps:
-                request = Request(tuple(one.prompt), max_tokens=one.tokens)
+                source = () if caching else tuple(one.source)
+                request = Request(tuple(one.prompt), max_tokens=one.tokens, source=source)
                 scheduler.add(Job(id, request, [*one.prompt], len(one.prompt) + one.tokens))
         for job in scheduler.running + scheduler.waiting:
             if texts[job.id].leaves <= play.steps:
@@ -222,3 +231,15 @@ def test_the_storage_of_these_tests_notices_a_wrong_block() -> None:
     one.blocks, two.blocks = two.blocks, one.blocks
     with pytest.raises(AssertionError):
         play.step()
+
+
+def test_sources_are_read_once_and_count_as_what_is_read() -> None:
+    play = Play(Scheduler(Blocks(40, SIZE), rows=4, chunk=10, caching=False))
+    for id in range(3):
+        play.scheduler.add(Job(id, Request((1,), source=(2,) * 9), [1], 4))
+    heard = [[work.hears for _, work in play.step()] for _ in range(3)]
+    assert heard == [[True], [False, True], [False, False, True]]
+    small = Play(Scheduler(Blocks(4, SIZE), rows=4, chunk=99, caching=False))
+    for id in range(2):
+        small.scheduler.add(Job(id, Request((1,), source=(2,) * 9), [1], 4))
+    assert len(small.step()) == 1

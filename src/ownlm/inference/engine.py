@@ -22,7 +22,6 @@ from torch import Tensor
 
 from ownlm.errors import ConfigError, OwnlmError
 from ownlm.inference.answer import Answer, Matcher
-from ownlm.inference.blocks import Blocks
 from ownlm.inference.config import EngineConfig
 from ownlm.inference.constraint import Grammars
 from ownlm.inference.language_model import LM
@@ -30,8 +29,8 @@ from ownlm.inference.lookup import Lookup
 from ownlm.inference.request import Event, Request
 from ownlm.inference.runner import RowRunner, Runner, make_runner
 from ownlm.inference.scheduler import Job, Scheduler, Work
+from ownlm.inference.storage import make_blocks, room
 from ownlm.log import warn
-from ownlm.runtime import free_memory
 
 
 @dataclass
@@ -70,14 +69,17 @@ class Engine:
         self.lm, self.config = lm, config or EngineConfig()
         self.runner = make_runner(lm.model) if runner is None else runner
         self.rowwise = isinstance(self.runner, RowRunner)
-        self.blocks = _storage(self.runner, self.config, rowwise=self.rowwise)
+        size = self.runner.context if self.rowwise else self.config.block
+        self.blocks = make_blocks(self.runner, self.config, size, sides=1 + lm.answers)
         self.runner.reserve(self.blocks.count, self.blocks.size)
         self.context = min(self.runner.context, self.blocks.count * self.blocks.size)
-        """Tokens that a text can have at once; a last one more is written, but never read."""
+        """Tokens that a text can have at once; a last one more is written, but never read. A source
+        may take some of them."""
         self.vocab = lm.tokenizer.vocab_size
         self._scheduler = Scheduler(
             self.blocks, rows=self.config.rows, chunk=self.config.chunk, whole=self.rowwise,
-            caching=self.config.prefix_cache and not self.rowwise, guess=self._guess,
+            caching=self.config.prefix_cache and not self.rowwise and not lm.answers,
+            guess=self._guess,
         )  # fmt: skip
         self.grammars = Grammars(lm.tokenizer)
         self._answers: dict[int, tuple[Job, Answer, Lookup]] = {}
@@ -116,9 +118,10 @@ class Engine:
     def admit(self, request: Request, matcher: Matcher | None) -> int:
         """Take up a request that was prepared."""
         number, self._next = self._next, self._next + 1
-        limit = min(len(request.prompt) + request.max_tokens, self.context + 1)
-        most = limit - len(request.prompt)
-        answer = Answer(request, self.lm.tokenizer, most, matcher, self._banned)
+        most = min(self.context, room(self.blocks, request))
+        limit = min(len(request.prompt) + request.max_tokens, most + 1)
+        left = limit - len(request.prompt)
+        answer = Answer(request, self.lm.tokenizer, left, matcher, self._banned)
         job = Job(number, request, [*request.prompt], limit)
         self._answers[number] = job, answer, Lookup()
         self._scheduler.add(job)
@@ -230,7 +233,8 @@ class Engine:
         count = min(self.config.lookup, job.limit - len(job.ids) - 1)
         if count <= 0 or self.rowwise:
             return []
-        return self._answers[job.id][2].guess(job.ids, count)
+        source = job.request.source
+        return self._answers[job.id][2].guess([*source, *job.ids] if source else job.ids, count)
 
     def _check(self, request: Request) -> None:
         """ConfigError for a request that cannot be answered."""
@@ -247,6 +251,8 @@ class Engine:
             if wrong := [id for id in ids if not 0 <= id < self.runner.vocab]:
                 what = f"{wrong[0]} is no token: ids are 0 to {self.runner.vocab - 1}"
                 raise ConfigError(what, where=name)
+        if len(request.prompt) > room(self.blocks, request):
+            raise ConfigError("memory does not hold it beside its source", where="prompt")
         for name in ("max_tokens", "min_tokens", "logprobs", "prompt_logprobs"):
             if (getattr(request, name) or 0) < 0:
                 raise ConfigError(f"expected 0 or more, found {getattr(request, name)}", where=name)
@@ -275,25 +281,3 @@ def score(logits_MV: Tensor) -> Scored:
     logits = logits_MV.numpy()
     best = logits.argmax(axis=-1)
     return Scored(logits_MV, best.tolist(), logits[np.arange(len(best)), best].tolist())
-
-
-def _storage(runner: Runner, config: EngineConfig, *, rowwise: bool) -> Blocks:
-    """As many blocks as all texts at full length need, or as memory holds."""
-    size = runner.context if rowwise else config.block
-    wanted = config.rows * -(-runner.context // size)
-    free = config.memory_bytes or _free(runner.device) // 2
-    held = free // (size * runner.bytes_per_token) if free else wanted
-    if not held and config.memory_bytes:
-        needed = size * runner.bytes_per_token
-        raise ConfigError(
-            f"{config.memory_bytes:,} bytes hold no text: one block needs {needed:,}",
-            where="memory_bytes",
-        )
-    return Blocks(max(1, min(wanted, held)), size)
-
-
-def _free(device: torch.device) -> int:
-    """Bytes that can be had on a device; 0 where it does not say."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return free_memory() if device.type == "cpu" else 0

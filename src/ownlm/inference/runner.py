@@ -1,26 +1,33 @@
 """What computes a step: tokens of many texts to logits.
 
-TorchRunner reads all texts in one forward, with keys and values in blocks. RowRunner keeps a
-cache a text and reads one after the other: for models whose past is no list of keys (LSTM,
-Transformer-XL, XLNet), whose prompt is read both ways or in one piece, and which have a source.
+TorchRunner reads all texts in one forward, with keys and values in blocks; so are those of what
+an encoder-decoder reads, which are made when a text begins. RowRunner keeps a cache a text and
+reads one after the other: for models whose past is no list of keys (LSTM, Transformer-XL, XLNet),
+and whose prompt is read both ways or in one piece.
 
-Shapes: N tokens, M tokens after which logits are wanted, V vocabulary.
+Shapes: N tokens, M tokens after which logits are wanted, S tokens of sources, D width,
+V vocabulary.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ownlm.inference.reading import Reply
 from ownlm.inference.scheduler import Work
 from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model, SingleStack
 from ownlm.nn.cache import Cache
-from ownlm.nn.paged import PagedCache, Piece
-from ownlm.nn.stack import Stack
+from ownlm.nn.head import Output
+from ownlm.nn.paged import PagedCache
+from ownlm.nn.pieces import Piece
+from ownlm.nn.stack import Memory, Stack
 
 __all__ = ["RowRunner", "Runner", "TorchRunner", "Work", "make_runner"]
+
+PACK = 1024
+"""Tokens of sources that an encoder reads in one row; its attention costs their square."""
 
 
 class Runner(Protocol):
@@ -69,9 +76,10 @@ def pageable(model: Model) -> bool:
     stretched = (kind.rope.scaling for kind in kinds if kind.rope is not None)
     # How far this one turns the first tokens depends on how long the text is now.
     by_length = any(scaling is not None and scaling.kind == "longrope" for scaling in stretched)
-    plain = type(model) is SingleStack and type(model.stack) is Stack
+    plain = type(model) in (SingleStack, EncoderDecoder) and type(model.stack) is Stack
+    writes = model.writer is not None or type(model) is EncoderDecoder
     both_ways = model.config.get(PREFIX_LM) is True
-    return plain and model.writer is not None and not by_length and not both_ways
+    return plain and writes and not by_length and not both_ways
 
 
 class ModelRunner:
@@ -95,6 +103,12 @@ class ModelRunner:
         """Where it computes."""
         return self.model.device
 
+    @property
+    def bytes_per_token(self) -> int:
+        """What keys and values of a token take in all layers."""
+        stack = self.model.architecture.stack
+        return 2 * stack.layers * stack.kv_heads * stack.head_dim * self.model.dtype.itemsize
+
 
 class TorchRunner(ModelRunner):
     """The training model with a paged cache: one forward a step."""
@@ -104,21 +118,17 @@ class TorchRunner(ModelRunner):
         super().__init__(model)
         self.cache = PagedCache(0, 0, 1)
 
-    @property
-    def bytes_per_token(self) -> int:
-        """What keys and values of a token take."""
-        return stored_bytes(self.model)
-
     def reserve(self, blocks: int, size: int) -> None:
         """Make storage for so many blocks; memory is taken as they fill."""
-        self.cache = PagedCache(self.model.architecture.stack.layers, blocks, size)
+        stack = self.model.stack
+        self.cache = PagedCache(len(stack.blocks), blocks, size, stack.relative)
 
     @torch.inference_mode()
     def read(self, work: Sequence[Work]) -> Tensor:
         """Logits (M, V) of the works."""
-        self.cache.begin([Piece(one.start, len(one.ids), one.blocks) for one in work], self.device)
+        self.cache.begin([_piece(one) for one in work], self.device)
         ids_1N = torch.tensor([[id for one in work for id in one.ids]], device=self.device)
-        output = self.model(ids_1N, cache=self.cache)
+        output = self._read(ids_1N, [one.source for one in work if one.hears])
         places: list[int] = []
         end = 0
         for one in work:
@@ -133,20 +143,25 @@ class TorchRunner(ModelRunner):
         """Let the second block of each pair hold what the first does."""
         self.cache.copy(pairs, self.device)
 
+    def _read(self, ids_1N: Tensor, sources: Sequence[Sequence[int]]) -> Output:
+        """What the model makes of the ids; `sources` are those that it has not heard before."""
+        if not isinstance(self.model, EncoderDecoder):
+            found: Output = self.model(ids_1N, cache=self.cache)
+            return found
+        heard = [_heard(self.model, pack) for pack in _packs(sources)]
+        memory = Memory(torch.cat(heard, dim=1)) if heard else None
+        return self.model.decode(ids_1N, memory, cache=self.cache)
+
 
 class RowRunner(ModelRunner):
     """A cache for each text. A block is a row: it holds all of one text, and nothing is shared."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
+        self.writer = model.writer
         self.both_ways = model.config.get(PREFIX_LM) is True
-        self.rows: dict[int, tuple[Any, Cache]] = {}
-        """What reads each text, and what it has read."""
-
-    @property
-    def bytes_per_token(self) -> int:
-        """What a token takes at most, that of a source included."""
-        return stored_bytes(self.model) * (2 if isinstance(self.model, EncoderDecoder) else 1)
+        self.rows: dict[int, Cache] = {}
+        """What was read of each text."""
 
     def reserve(self, blocks: int, size: int) -> None:
         """So many texts at once."""
@@ -157,9 +172,11 @@ class RowRunner(ModelRunner):
         """Logits (M, V) of the works."""
         return torch.cat([self._read(one) for one in work]).float()
 
+    @torch.inference_mode()
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Rows are never shared."""
-        raise AssertionError("a row is never copied")
+        """Let the second row of each pair have read what the first has."""
+        for source, target in pairs:
+            self.rows[target] = copy.deepcopy(self.rows[source])
 
     def forget(self, blocks: Sequence[int]) -> None:
         """Give the memory of these rows back."""
@@ -169,21 +186,32 @@ class RowRunner(ModelRunner):
     def _read(self, work: Work) -> Tensor:
         row, ids_1T = work.blocks[0], torch.tensor([[*work.ids]], device=self.device)
         if work.start == 0:
-            self.rows[row] = self._begin(work)
-        reader, cache = self.rows[row]
+            self.rows[row] = self.writer.new_cache(1, len(work.ids))
         seen = {"prefix": torch.ones_like(ids_1T)} if self.both_ways and not work.start else {}
-        output = reader(ids_1T, cache=cache, **seen)
-        logits: Tensor = output.logits[0] if work.every else output.last_logits
-        return logits
-
-    def _begin(self, work: Work) -> tuple[Any, Cache]:
-        if isinstance(self.model, EncoderDecoder):
-            reply = Reply(self.model, work.source)
-            return reply, reply.new_cache(1, len(work.ids))
-        return self.model.writer, self.model.writer.new_cache(1, len(work.ids))
+        output: Output = self.writer(ids_1T, cache=self.rows[row], **seen)
+        return output.logits[0] if work.every else output.last_logits
 
 
-def stored_bytes(model: Model) -> int:
-    """Bytes of a token's keys and values in all layers."""
-    stack = model.architecture.stack
-    return 2 * stack.layers * stack.kv_heads * stack.head_dim * model.dtype.itemsize
+def _piece(work: Work) -> Piece:
+    source = (work.source_blocks, len(work.source), work.hears)
+    return Piece(work.start, len(work.ids), work.blocks, *source)
+
+
+def _packs(sources: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """Sources that an encoder reads in one row."""
+    pack: list[Sequence[int]] = []
+    for source in sources:
+        if pack and sum(map(len, pack)) + len(source) > PACK:
+            yield pack
+            pack = []
+        pack.append(source)
+    if pack:
+        yield pack
+
+
+def _heard(model: EncoderDecoder, sources: Sequence[Sequence[int]]) -> Tensor:
+    """The encoder's output for all of them, (1, S, D); none sees another."""
+    ids = [id for source in sources for id in source]
+    numbers = [number for number, source in enumerate(sources, start=1) for _ in source]
+    mask_1S = torch.tensor([numbers], device=model.device) if len(sources) > 1 else None
+    return model.encode(torch.tensor([ids], device=model.device), mask_1S).hidden

@@ -36,6 +36,10 @@ class Work(NamedTuple):
     """Whether logits are wanted after each of the ids, or only after the last."""
     source: Sequence[int] = ()
     """What an encoder-decoder reads."""
+    source_blocks: Sequence[int] = ()
+    """Where keys and values of that lie."""
+    hears: bool = False
+    """Whether they are still to be made."""
 
 
 @dataclass(eq=False)
@@ -51,6 +55,8 @@ class Job:
     read: int = 0
     """How many ids have keys and values."""
     blocks: list[int] = field(default_factory=list)
+    source_blocks: list[int] = field(default_factory=list)
+    """Of what an encoder-decoder reads, from beginning to end."""
     digests: list[bytes] = field(default_factory=list)
     """Of the blocks that `ids` fill."""
     draft: list[int] = field(default_factory=list)
@@ -91,9 +97,9 @@ class Scheduler:
         whole: bool = False,
         guess: Guess = lambda job: [],
     ) -> None:
-        """`chunk`: tokens of prompts read in a step; `whole`: a prompt is read in one step, and
-        apart from what was written after it. `caching`: beginnings that are known are not read
-        again."""
+        """`chunk`: tokens of prompts and sources read in a step (a source is read at once);
+        `whole`: a prompt is read in one step, and apart from what was written after it. `caching`:
+        beginnings that are known are not read again."""
         self.blocks, self.rows, self.chunk = blocks, rows, chunk
         self.caching, self.whole, self.guess = caching, whole, guess
         self.waiting: list[Job] = []
@@ -129,7 +135,7 @@ class Scheduler:
                 self._begin(job)
                 count = self._count(job, budget)
                 planned.append((job, self._work(job, count)))
-                budget -= count
+                budget -= count + len(job.request.source)
         return planned
 
     def done(self, job: Job, read: int) -> None:
@@ -152,7 +158,9 @@ class Scheduler:
         asked = job.request.prompt_logprobs is not None and job.read < job.prompted
         ids = job.ids[job.read : job.read + count] + job.draft
         every = asked or bool(job.draft)
-        return Work(ids, job.read, job.blocks, every, job.request.source)
+        source = job.request.source
+        hears = bool(source) and job.read == 0
+        return Work(ids, job.read, job.blocks, every, source, job.source_blocks, hears)
 
     def _make_room(self, job: Job, count: int) -> bool:
         """Blocks for `count` more ids and the guessed ones; younger texts give theirs if need be,
@@ -181,8 +189,8 @@ class Scheduler:
         self.preemptions += 1
 
     def _drop(self, job: Job) -> None:
-        self.blocks.release(job.blocks)
-        job.blocks, job.read, job.draft = [], 0, []
+        self.blocks.release(job.blocks + job.source_blocks)
+        job.blocks, job.source_blocks, job.read, job.draft = [], [], 0, []
 
     def _beginning(self) -> Iterator[Job]:
         """Texts that can begin now. One whose beginning another is reading waits for that: it
@@ -193,7 +201,8 @@ class Scheduler:
             found = self._found(job)
             if self._is_coming(job, len(found)):
                 continue
-            needed = self.blocks.needed(len(job.ids)) - len(found) + self._growing()
+            needed = sum(map(self.blocks.needed, (len(job.ids), len(job.request.source))))
+            needed += self._growing() - len(found)
             if needed > self.blocks.free - self.blocks.idle(found):
                 return
             yield job
@@ -209,6 +218,7 @@ class Scheduler:
         job.blocks, job.read = found, len(found) * self.blocks.size
         job.cached = job.read if job.cached is None else job.cached
         assert self._grow(job, len(job.ids)), "asked before"
+        job.source_blocks = self.blocks.take(self.blocks.needed(len(job.request.source)))
         self.waiting.remove(job)
         bisect.insort(self.running, job, key=_order)
 

@@ -174,13 +174,14 @@ class EncoderDecoder(Model):
     def decode(
         self,
         ids_BT: Tensor,
-        memory: Memory,
+        memory: Memory | None,
         mask: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Output:
         """The output for ids (B, T); with a cache they continue what it holds.
 
-        The cache keeps the memory's keys and values too: it serves one memory only.
+        The cache keeps the keys and values of the memory too: it serves one only, which need
+        not be given again.
         """
         mask = numbers(mask)
         span = first_span(ids_BT, mask) if cache is None else cache.advance(ids_BT, mask)

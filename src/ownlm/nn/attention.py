@@ -188,37 +188,42 @@ class CrossAttention(nn.Module):
     def forward(
         self,
         x_BTD: Tensor,
-        mask: Mask,
-        memory_BSD: Tensor,
+        mask: Mask | None,
+        memory_BSD: Tensor | None,
         cache: LayerCache | None = None,
     ) -> Tensor:
-        """(B, T, D) to (B, T, D), reading the encoder's output (B, S, D).
+        """(B, T, D) to (B, T, D), reading the encoder's output (B, S, D), or what a cache has kept
+        of it.
 
-        With less rows of memory each serves several of `x_BTD` (beams that write about one text),
-        which then are queries of one row: what is read is neither copied nor read twice.
+        With a cache the output may have less rows: each then serves several of `x_BTD`.
         """
-        k_BGSK, v_BGSK = self._memory(memory_BSD, cache)
-        asking_BTD = x_BTD.reshape(len(k_BGSK), -1, x_BTD.shape[-1])
-        q_BHTK = to_heads(self.q(asking_BTD), self.head_dim)
+        q_BHTK = to_heads(self.q(x_BTD), self.head_dim)
         dropout = self.dropout if self.training else 0.0
-        y_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, mask, self.scale, dropout)
+        if cache is None:
+            assert memory_BSD is not None and mask is not None, "there is something to read"
+            y_BHTK = self.attend(q_BHTK, *self.read(memory_BSD), mask, dropout)
+        else:
+            new_BSD = memory_BSD if cache.memory is None else None
+            made = None if new_BSD is None else self.read(new_BSD)
+            y_BHTK = cache.attend_memory(self.attend, q_BHTK, made, mask, dropout)
         y_BTD: Tensor = self.o(y_BHTK.transpose(1, 2).flatten(2))
-        return y_BTD.view_as(x_BTD)
+        return y_BTD
+
+    def attend(
+        self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Mask, dropout: float
+    ) -> Tensor:
+        """What queries read, (B, H, T, K)."""
+        return attend(q_BHTK, k_BGSK, v_BGSK, mask, self.scale, dropout)
+
+    def read(self, memory_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the encoder's output, (B, G, S, K)."""
+        k, v = self.kv(memory_BSD).chunk(2, dim=-1)
+        return to_heads(k, self.head_dim), to_heads(v, self.head_dim)
 
     def weights(self, x_BTD: Tensor, mask: Mask, memory_BSD: Tensor) -> Tensor:
         """How much each token reads of each one of the encoder's output, (B, H, T, S)."""
         q_BHTK = to_heads(self.q(x_BTD), self.head_dim)
-        k_BGSK, _ = self._memory(memory_BSD, None)
-        return weigh(q_BHTK, k_BGSK, mask, self.scale)
-
-    def _memory(self, memory_BSD: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor]:
-        if cache is not None and cache.memory is not None:
-            return cache.memory
-        k, v = self.kv(memory_BSD).chunk(2, dim=-1)
-        made = to_heads(k, self.head_dim), to_heads(v, self.head_dim)
-        if cache is not None:
-            cache.memory = made
-        return made
+        return weigh(q_BHTK, self.read(memory_BSD)[0], mask, self.scale)
 
 
 def to_heads(x_BTW: Tensor, head_dim: int) -> Tensor:

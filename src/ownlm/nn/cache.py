@@ -43,6 +43,28 @@ class LayerCache:
         """What the queries of T new tokens read of all so far, themselves included."""
         return kernel(q_BHTK, *self.update(k_BGTK, v_BGTK), mask, dropout)
 
+    def attend_memory(
+        self,
+        kernel: Kernel,
+        q_BHTK: Tensor,
+        made: tuple[Tensor, Tensor] | None,
+        mask: Mask | None,
+        dropout: float,
+    ) -> Tensor:
+        """What the queries read of the encoder's output, whose keys and values are kept once they
+        are `made`.
+
+        Rows that share a row of the output (beams that write about one text) are queries of one
+        row: what is read is neither copied nor read twice.
+        """
+        self.memory = self.memory if made is None else made
+        assert self.memory is not None and mask is not None, "a memory was made, or is given"
+        texts, length = len(self.memory[0]), q_BHTK.shape[2]
+        q_NHPK = q_BHTK.unflatten(0, (texts, -1)).transpose(1, 2).flatten(2, 3)
+        y_NHPK = kernel(q_NHPK, *self.memory, mask, dropout)
+        y_BHTK: Tensor = y_NHPK.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+        return y_BHTK
+
     def update(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         """Append T tokens; returns all keys and values so far, (B, G, S, K) views."""
         end = self.length + k_BGTK.shape[2]

@@ -30,9 +30,9 @@ class RelativeBias(nn.Module):
         self.weight = nn.Parameter(torch.zeros(self.count, config.heads))
 
     def forward(self, distance_TS: Tensor) -> Tensor:
-        """Key place minus query place, (T, S), to (H, T, S)."""
+        """Key place minus query place, (..., T, S), to (..., H, T, S)."""
         places = bucket(distance_TS, self.count, self.farthest, self.causal)
-        return self.weight[places].permute(2, 0, 1)
+        return self.weight[places].movedim(-1, -3)
 
 
 def bucket(distance: Tensor, count: int, farthest: int, causal: bool) -> Tensor:
