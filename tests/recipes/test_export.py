@@ -236,39 +236,3 @@ def test_the_likeliest_token_counts_where_the_model_is_clear() -> None:
     assert [finding.passed for finding in found] == [False, False]
     (_, nowhere) = exported.check_logits(expected[:1] * 0, expected[:1] * 0, "F16", "")
     assert nowhere.passed is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["gpt2", "qwen3"])
-def test_onnx_of_decoders(
-    name: str, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
-    lm, out = made(name, tokenizer), tmp_path / "m"
-    found = by_name(export.export_onnx(lm, out))
-    assert passed([*found.values()]), found
-    assert {*found} == {"logits", "likeliest token", "tokens", "chat template", "control ids"}
-    kept = sorted(path.name for path in out.iterdir())
-    assert {"model.onnx", "tokenizer.json", "tokenizer_config.json"} <= {*kept}
-    # The control: a model with one row of one matrix moved, held against the file.
-    lm.model.stack.blocks[1].attn.body.o.weight.data[0] += 1.0
-    wrong = by_name(exported.check_onnx(lm, out))
-    assert wrong["logits"].passed is False
-    # And such a folder is not published over what stands there.
-    monkeypatch.setattr(export, "write_onnx", lambda _, path: path.write_bytes(model))
-    model = (out / "model.onnx").read_bytes()
-    assert not passed(export.export_onnx(lm, tmp_path / "n"))
-    assert [path.name for path in tmp_path.iterdir()] == ["m"]
-
-
-def test_onnx_of_other_models_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    values = {k: v for k, v in SIZE.items() if k != "hidden"}
-    model = build_model(ModelConfig(family="bert", vocab=tokenizer.vocab_size, **values), seed=0)
-    with pytest.raises(ConfigError, match="cannot be written as ONNX"):
-        export.export_onnx(LM(model, tokenizer), tmp_path / "m")
-    assert not (tmp_path / "m").exists()
-    (tmp_path / "m").mkdir()
-    with pytest.raises(ConfigError, match="is there already"):
-        export.export_onnx(LM(model, tokenizer), tmp_path / "m")

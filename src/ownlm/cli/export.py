@@ -27,8 +27,8 @@ class ExportOptions(Config):
     out: str
     """The file, NAME.gguf, or the folder for ONNX."""
     to: Literal["gguf", "onnx"] = "gguf"
-    """gguf: one file for llama.cpp, Ollama, LM Studio. onnx: a folder with a decoder's model.onnx
-    (ids to logits, without a cache) and its tokenizer."""
+    """gguf: one file for llama.cpp. onnx: a folder with model.onnx (tokens to logits or hidden
+    states, without a cache) and its tokenizer, of encoders and classifiers too."""
     numbers: Literal["F16", "Q8_0", "F32"] = "F16"
     """Of a GGUF file's matrices: 16 bits, 8 bits in blocks of 32, or 32 bits. ONNX has 32."""
     json_output: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False

@@ -19,9 +19,7 @@ from ownlm.evaluation.with_llama_cpp import Asked, Told, ask_llama_cpp
 from ownlm.inference.language_model import LM
 from ownlm.inference.language_model import load as load_lm
 from ownlm.models.family import Architecture
-from ownlm.models.onnx_write import FILE, INPUT, OUTPUT
 from ownlm.tokenization.from_gguf import WORDS, from_gguf
-from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.to_gguf import MARKS, NEAREST, PROBES, to_gguf
 
 LIMITS = {"F32": 1e-4, "F16": 5e-3, "Q8_0": 0.1}
@@ -54,25 +52,6 @@ def check_gguf(lm: LM, path: Path, numbers: str) -> list[Finding]:
         check_ends(lm, again),
     ]
     return [*found, *check_llama_cpp(lm, path, ids, expected, numbers)]
-
-
-def check_onnx(lm: LM, folder: Path) -> list[Finding]:
-    """A folder with an ONNX file as onnxruntime opens it, and the tokenizer beside it."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(folder / FILE), providers=["CPUExecutionProvider"])
-    ids = sample_ids(lm)
-    (whole,) = session.run([OUTPUT], {INPUT: np.array([ids])})
-    (rows,) = session.run([OUTPUT], {INPUT: np.array([ids[:5], ids[-5:], ids[:5]])})
-    again = LM(lm.model, load_tokenizer(folder))
-    expected = np.concatenate([logits_of(lm, ids), logits_of(lm, ids[-5:])])
-    found = np.concatenate([whole[0], rows[1]])
-    return [
-        *check_logits(found, expected, "F32", f"{len(ids)} tokens, and three rows of 5"),
-        check_tokens(lm, again),
-        check_template(lm, again),
-        check_ends(lm, again),
-    ]
 
 
 def sample_ids(lm: LM) -> list[int]:

@@ -1,8 +1,14 @@
-"""Decoders as ONNX files: ids (B, T) to logits (B, T, V).
+"""Models as ONNX files; torch records the model once, with all sizes open.
 
-A decoder needs no mask, for padding behind a text is never seen. There is no input for earlier
-keys and values: each step of a generation reads the whole text. torch records the model once,
-with B and T open.
+    decoder           input_ids (B, T)                           logits (B, T, V)
+    encoder           input_ids, attention_mask,                 logits, or without a head
+                      token_type_ids where it has types          last_hidden_state (B, T, D)
+    encoder-decoder   input_ids, attention_mask (B, S),          logits (B, T, V)
+                      decoder_input_ids (B, T)
+
+A decoder that writes needs no mask, for padding behind a text is never seen; padding must stand
+behind in the others too. There is no input for earlier keys and values: each step of a generation
+reads the whole text.
 """
 
 import contextlib
@@ -18,51 +24,77 @@ from torch.nn import functional as F
 
 from ownlm.errors import ConfigError
 from ownlm.files import disk_errors, make_folder, readable, sync_file
-from ownlm.models.model import Model
+from ownlm.models.model import EncoderDecoder, Model, SingleStack
 from ownlm.nn import attention
+from ownlm.nn import mask as masks
 from ownlm.nn.mask import Mask
 
 FILE = "model.onnx"
-INPUT, OUTPUT = "input_ids", "logits"
 LARGEST = 2_000_000_000
 """Bytes: what one ONNX file can hold is two gigabytes."""
+IDS, MASK, TYPES, WRITTEN = "input_ids", "attention_mask", "token_type_ids", "decoder_input_ids"
 
 
 class Recorded(nn.Module):
-    """A decoder as a function of its ids alone."""
+    """A model as a function of tensors alone, by the names that files give them."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
+        self.inputs = [IDS]
+        if model.writer is None:
+            self.inputs.append(MASK)
+            if model.architecture.embed.types > 1:
+                self.inputs.append(TYPES)
+        if isinstance(model, EncoderDecoder):
+            self.inputs.append(WRITTEN)
+        a = model.architecture
+        classes = a.task.outputs if a.task else 0
+        self.output = "logits" if a.head.vocab or classes else "last_hidden_state"
 
-    def forward(self, ids_BT: Tensor) -> Tensor:
-        """Logits (B, T, V)."""
-        logits: Tensor = self.model(ids_BT).logits
-        return logits
+    def forward(
+        self, ids_BT: Tensor, mask_BT: Tensor | None = None, other_BT: Tensor | None = None
+    ) -> Tensor:
+        """What `output` names; `other` are types, or what a decoder has written."""
+        if isinstance(self.model, EncoderDecoder):
+            logits: Tensor = self.model(ids_BT, other_BT, mask_BT).logits
+            return logits
+        output = self.model(ids_BT, mask=mask_BT, types=other_BT)
+        found: Tensor = output.logits if self.output == "logits" else output.hidden
+        return found
 
 
-def write_onnx(model: Model, path: Path) -> None:
-    """Record a decoder and write it; ConfigError for a model that this does not record."""
-    onnx = _package()
-    if model.writer is None or model.family.make is not None:
+def recorded(model: Model) -> Recorded:
+    """The model to record; ConfigError for one that this does not cover."""
+    written = isinstance(model, EncoderDecoder) and model.task is None
+    if (not written and type(model) is not SingleStack) or model.family.make is not None:
         raise ConfigError(
             f"{model.family.name}{model.architecture.form} cannot be written as ONNX",
             where="--to onnx",
-            next_command="writable: models of one stack of blocks that continue text",
+            next_command="writable: stacks of blocks, and encoder-decoders that write",
         )
+    return Recorded(model).eval()
+
+
+def write_onnx(model: Model, path: Path) -> None:
+    """Record a model and write it; ConfigError for one that this does not record."""
+    onnx, made = _package(), recorded(model)
     if (size := 4 * sum(p.numel() for p in model.parameters())) > LARGEST:
         raise ConfigError(
             f"{readable(size)} in 32 bits, and an ONNX file holds {readable(LARGEST)}",
             where="--to onnx",
             next_command="--to gguf has no such limit",
         )
-    axes = {0: torch.export.Dim("batch", min=1, max=4096),
-            1: torch.export.Dim("tokens", min=2, max=max(model.context, 9))}  # fmt: skip
+    batch, longest = torch.export.Dim("batch", min=1, max=4096), max(model.context, 10)
+    tokens, written = (torch.export.Dim(n, min=2, max=longest) for n in ("tokens", "written"))
+    axes = tuple({0: batch, 1: written if name == WRITTEN else tokens} for name in made.inputs)
+    given = tuple(torch.ones(2, 7 if name == WRITTEN else 9, dtype=torch.long)
+                  for name in made.inputs)  # fmt: skip
     with disk_errors(path), _traceable(), _quiet(), torch.no_grad():
         make_folder(path.parent)
         program = onnx.export(
-            Recorded(model).eval(), (torch.ones(2, 8, dtype=torch.long),), dynamo=True,
-            dynamic_shapes=(axes,), input_names=[INPUT], output_names=[OUTPUT], verbose=False,
+            made, given, dynamo=True, dynamic_shapes=axes, input_names=made.inputs,
+            output_names=[made.output], verbose=False,
         )  # fmt: skip
         program.save(str(path))
         sync_file(path)
@@ -70,13 +102,18 @@ def write_onnx(model: Model, path: Path) -> None:
 
 @contextlib.contextmanager
 def _traceable() -> Iterator[None]:
-    """The same attention without native kernels, which ONNX has not."""
-    kept = attention.attend
-    attention.attend = _attend
+    """The same without native kernels, which ONNX has not, and with places for positions, which
+    padding behind a text does not shift."""
+    kept = attention.attend, masks.count_positions
+    attention.attend, masks.count_positions = _attend, _places
     try:
         yield
     finally:
-        attention.attend = kept
+        attention.attend, masks.count_positions = kept
+
+
+def _places(segments_BS: Tensor) -> Tensor:
+    return torch.arange(segments_BS.shape[1]).expand_as(segments_BS)
 
 
 def _attend(

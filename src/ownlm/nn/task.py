@@ -54,4 +54,5 @@ def pool(
         place_B = real_BT.int().argmax(dim=1)
     else:
         place_B = real_BT.shape[1] - 1 - real_BT.int().flip(1).argmax(dim=1)
-    return hidden_BTD[torch.arange(len(hidden_BTD), device=place_B.device), place_B]
+    rows_B = torch.arange(hidden_BTD.shape[0], device=place_B.device)
+    return hidden_BTD[rows_B, place_B]

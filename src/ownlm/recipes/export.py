@@ -8,13 +8,15 @@ from pathlib import Path
 import torch
 
 from ownlm.errors import ConfigError, OwnlmError
-from ownlm.evaluation.exported import check_gguf, check_onnx
+from ownlm.evaluation.exported import check_gguf
+from ownlm.evaluation.exported_onnx import check_onnx
 from ownlm.evaluation.finding import Finding, broke
-from ownlm.files import disk_errors, publish_folder, require_writable, sync_folder
+from ownlm.files import disk_errors, publish_folder, require_writable, sync_folder, write_json
 from ownlm.inference.find import find_model
 from ownlm.inference.language_model import LM, load
 from ownlm.models.adapters import is_adapter
 from ownlm.models.gguf_write import Numbers, metadata_of, tensors_of, write_gguf
+from ownlm.models.load import saved_config
 from ownlm.models.onnx_write import FILE, write_onnx
 from ownlm.tokenization.to_gguf import to_gguf
 
@@ -58,7 +60,8 @@ class _Unlike(Exception):
 
 
 def export_onnx(lm: LM, out: Path) -> list[Finding]:
-    """The same as a folder: the model in ONNX, its tokenizer beside it."""
+    """The same as a folder: the model in ONNX, beside it its tokenizer, and its configuration,
+    which names the classes of a classifier."""
     if out.exists() and not (out / FILE).is_file():
         raise ConfigError(
             "is there already, and no folder that was exported",
@@ -69,6 +72,7 @@ def export_onnx(lm: LM, out: Path) -> list[Finding]:
 
     def fill(folder: Path) -> None:
         write_onnx(lm.model, folder / FILE)
+        write_json(folder / "config.json", saved_config(lm.model))
         lm.tokenizer.save(folder)
         found.extend(_tried(lambda: check_onnx(lm, folder)))
         if not passed(found):
