@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ownlm.errors import NonFiniteError
 from ownlm.inference import batch as batches_of
-from ownlm.inference.batch import Terms, batches, write, write_plainly, write_together
+from ownlm.inference.batch import batches, write, write_plainly, write_together
 from ownlm.inference.beams import Written
+from ownlm.inference.candidates import Terms
 from ownlm.inference.config import WritingConfig
 from ownlm.inference.decode import decode_plainly
 from ownlm.inference.reading import Answering, Continuing, Reading, Writer

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm.inference.blocks import Blocks
+from ownlm.inference.job import Job, Work
 from ownlm.inference.request import Request
-from ownlm.inference.scheduler import Job, Scheduler, Work
+from ownlm.inference.scheduler import Scheduler
 
 SIZE = 4
 Past = tuple[int, ...]

@@ -13,7 +13,8 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from ownlm.inference.batch import Terms, write  # noqa: E402
+from ownlm.inference.batch import write  # noqa: E402
+from ownlm.inference.candidates import Terms  # noqa: E402
 from ownlm.inference.config import WritingConfig  # noqa: E402
 from ownlm.inference.reading import Answering, Continuing, Writer  # noqa: E402
 from ownlm.models.load import load_any, save_model  # noqa: E402

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from ownlm.inference.beams import Written
 from ownlm.inference.request import Alternative, Chosen, Event, Finish, Request
 from ownlm.inference.sampling import Sampler, not_numbers
 from ownlm.inference.stops import Stops
@@ -109,8 +110,16 @@ class Answer:
         if token in self.ends:
             self.finish, self.stopped_by = "stop", token
             return None
-        self._take(token, logits_V)
+        self._take(self._chosen(token, logits_V))
         return token
+
+    def say(self, written: Written) -> None:
+        """All of a text that a search found."""
+        for token in written.ids:
+            if not self.finish:
+                self._take(Chosen(token))
+        if not self.finish:
+            self.finish = "stop" if written.complete else "length"
 
     def event(self) -> Event:
         """What came since the last one."""
@@ -124,9 +133,10 @@ class Answer:
         self._text, self._said, self._news = [], [], {}
         return made
 
-    def _take(self, token: int, logits_V: Tensor) -> None:
+    def _take(self, chosen: Chosen) -> None:
+        token = chosen.token
         self.count += 1
-        self._said.append(self._chosen(token, logits_V))
+        self._said.append(chosen)
         if self.matcher is not None:
             self.matcher.take(token)
         self._say(self.decoder.push(token))

@@ -6,15 +6,14 @@ the order in which sums are rounded.
 Shapes: N texts, R rows (one a text, or one a beam), V vocabulary, K candidates.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ownlm.errors import NonFiniteError
 from ownlm.inference.beams import Candidate, Search, Written
+from ownlm.inference.candidates import Terms, candidates
 from ownlm.inference.config import WritingConfig
 from ownlm.inference.reading import Answering, Continuing, Ids, Reading, Writer
 from ownlm.models.model import EncoderDecoder
@@ -26,19 +25,6 @@ TOKENS = 1 << 15
 """Tokens that the caches of a batch may grow to: 2.4 GB for GPT-2 in float32."""
 SPARE = 8
 """A batch is made smaller once this part of it is done: to leave is to copy what stays."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What holds for all texts."""
-
-    config: WritingConfig
-    ends: Collection[int]
-    """Ids that end a text."""
-    vocab: int
-    """Ids from here on are never written."""
-    banned: Ids = field(default=())
-    """Ids that are never written: padding."""
 
 
 def generate(model: Any, prompts: Sequence[Ids], wanted: Wanted) -> list[Written]:
@@ -155,8 +141,9 @@ class _Group:
 
     def advance(self, logits_RV: Tensor) -> None:
         """One step of every search; before the first one there is a row a text."""
-        rows = len(logits_RV) // len(self.searches)
-        for search, found in zip(self.searches, self._candidates(logits_RV.float(), rows)):
+        places = range(len(logits_RV) // len(self.searches))
+        best = candidates(self.terms, self.searches, places, logits_RV.float())
+        for search, found in zip(self.searches, best):
             if not search.done:
                 search.advance(found)
 
@@ -177,34 +164,3 @@ class _Group:
         rows = texts[:, None] * self.beams + torch.arange(self.beams, device=texts.device)
         reading.keep(rows.flatten(), texts)
         self.searches = [self.searches[n] for n in stay]
-
-    def _candidates(self, logits_RV: Tensor, rows: int) -> Iterator[list[Candidate]]:
-        """The best of each text, best first."""
-        sums_R = logits_RV.logsumexp(dim=-1)
-        if not bool(sums_R.isfinite().all()):
-            raise NonFiniteError(
-                "the model's logits are not numbers",
-                next_command="check the weights: an earlier checkpoint may be sound",
-            )
-        self._forbid(logits_RV, rows)
-        usable_RV = logits_RV[:, : self.terms.vocab]
-        wanted = min(self.searches[0].wanted, usable_RV.shape[1])
-        best_RK, tokens_RK = usable_RV.topk(wanted)
-        before_R = [score for search in self.searches for score in search.scores[:rows]]
-        best_RK += (torch.tensor(before_R, device=sums_R.device) - sums_R)[:, None]
-        best, order = best_RK.view(len(self.searches), -1).topk(wanted)
-        tokens = tokens_RK.view(len(self.searches), -1).gather(1, order)
-        places = order // wanted
-        for one in zip(best.tolist(), places.tolist(), tokens.tolist()):
-            yield [Candidate(*candidate) for candidate in zip(*one)]
-
-    def _forbid(self, logits_RV: Tensor, rows: int) -> None:
-        """Make what may not come next minus infinity."""
-        if self.terms.banned:
-            logits_RV[:, list(self.terms.banned)] = -torch.inf
-        if not (self.terms.config.min_tokens or self.terms.config.no_repeat):
-            return
-        for n, search in enumerate(self.searches):
-            for place in range(rows):
-                if tokens := search.forbidden(place):
-                    logits_RV[n * rows + place, list(tokens)] = -torch.inf

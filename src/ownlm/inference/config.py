@@ -50,7 +50,7 @@ class EngineConfig(Config):
     """How many texts are written at once, and what they may take."""
 
     rows: int = Field(default=32, ge=1, le=4096)
-    """Texts that are read or written at once; others wait."""
+    """Texts that are read or written at once, each beam counted as one; others wait."""
     block: int = Field(default=16, ge=1, le=1024)
     """Tokens whose keys and values are kept together, and shared by texts that begin alike."""
     memory_bytes: int = Field(default=0, ge=0)

@@ -14,21 +14,24 @@ Shapes: M logits of a step, V vocabulary.
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from ownlm.errors import ConfigError, OwnlmError
+from ownlm.errors import OwnlmError
 from ownlm.inference.answer import Answer, Matcher
 from ownlm.inference.config import EngineConfig
 from ownlm.inference.constraint import Grammars
+from ownlm.inference.job import Job, Work
 from ownlm.inference.language_model import LM
 from ownlm.inference.lookup import Lookup
+from ownlm.inference.refuse import check
 from ownlm.inference.request import Event, Request
 from ownlm.inference.runner import RowRunner, Runner, make_runner
-from ownlm.inference.scheduler import Job, Scheduler, Work
+from ownlm.inference.sampling import Scored, score
+from ownlm.inference.scheduler import Scheduler
+from ownlm.inference.searching import Searching
 from ownlm.inference.storage import make_blocks, room
 from ownlm.log import warn
 
@@ -82,14 +85,14 @@ class Engine:
             guess=self._guess,
         )  # fmt: skip
         self.grammars = Grammars(lm.tokenizer)
-        self._answers: dict[int, tuple[Job, Answer, Lookup]] = {}
+        self._kept: dict[int, Kept] = {}
         self._given_up: list[tuple[int, Event]] = []
         self._next, self._stats = 0, Stats()
 
     @property
     def busy(self) -> bool:
         """Whether a step has something to do or to tell."""
-        return bool(self._answers or self._given_up)
+        return bool(self._kept or self._given_up)
 
     @property
     def stats(self) -> Stats:
@@ -112,7 +115,7 @@ class Engine:
 
         Threads may call this while others step the engine.
         """
-        self._check(request)
+        check(request, self.lm, self.blocks, context=self.context, vocab=self.runner.vocab)
         return None if request.constraint is None else self.grammars.matcher(request.constraint)
 
     def admit(self, request: Request, matcher: Matcher | None) -> int:
@@ -121,17 +124,19 @@ class Engine:
         most = min(self.context, room(self.blocks, request))
         limit = min(len(request.prompt) + request.max_tokens, most + 1)
         left = limit - len(request.prompt)
-        answer = Answer(request, self.lm.tokenizer, left, matcher, self._banned)
+        banned = self._padding if self.lm.answers or request.searches else ()
+        answer = Answer(request, self.lm.tokenizer, left, matcher, banned)
+        search = Searching(request, left, self.vocab, banned) if request.searches else None
         job = Job(number, request, [*request.prompt], limit)
-        self._answers[number] = job, answer, Lookup()
+        self._kept[number] = Kept(job, answer, Lookup(), search)
         self._scheduler.add(job)
         return number
 
     def cancel(self, number: int) -> None:
         """Give a request up; its last event comes with the next step. One that is done or unknown
         stays so."""
-        if number in self._answers:
-            self._end(self._answers[number][0], "cancelled")
+        if number in self._kept:
+            self._end(self._kept[number].job, "cancelled")
             self._given_up.append((number, Event(finish="cancelled")))
 
     def step(self) -> list[tuple[int, Event]]:
@@ -141,35 +146,38 @@ class Engine:
         if planned:
             self._stats.steps += 1
             try:
-                logits_MV = self._read([work for _, work in planned])
+                scored = self._read([work for _, work in planned])
             except Exception as error:  # noqa: BLE001, later requests may fare better
                 # Nobody knows what the blocks hold now.
-                events += [(job.id, self._failed(job, error)) for job, _ in planned]
+                failed = dict.fromkeys(job for job, _ in planned)
+                events += [(job.id, self._failed(job, error)) for job in failed]
                 self.blocks.clear()
                 return events
-            events += self._hear(planned, logits_MV)
+            events += self._hear(planned, scored)
         return events
 
     @property
-    def _banned(self) -> tuple[int, ...]:
-        """An encoder-decoder is trained beside padding, and never meant to write it."""
+    def _padding(self) -> tuple[int, ...]:
+        """What models are trained beside, and never meant to write."""
         pad = self.lm.tokenizer.pad_id
-        if pad is None or pad in self.lm.stop_ids or not self.lm.answers:
-            return ()
-        return (pad,)
-
-    def _read(self, works: list[Work]) -> Tensor:
-        """Logits (M, V) of the ids that the tokenizer has, on the CPU."""
-        return self.runner.read(works)[:, : self.vocab].cpu()
+        return () if pad is None or pad in self.lm.stop_ids else (pad,)
 
     @torch.inference_mode()
-    def _hear(self, planned: list[tuple[Job, Work]], logits_MV: Tensor) -> list[tuple[int, Event]]:
+    def _read(self, works: list[Work]) -> Scored:
+        """What follows the works."""
+        if copies := self._scheduler.copies:
+            self.runner.copy(copies)
+        return score(self.runner.read(works).cpu(), self.vocab)
+
+    @torch.inference_mode()
+    def _hear(self, planned: list[tuple[Job, Work]], scored: Scored) -> list[tuple[int, Event]]:
         """What comes of each text that was read."""
-        scored, events, begin = score(logits_MV), [], 0
-        for job, work in planned:
-            end = begin + (len(work.ids) if work.every else 1)
+        events, begin = [], 0
+        for job, pairs in groupby(planned, key=lambda pair: pair[0]):
+            works = [work for _, work in pairs]
+            end = begin + sum(len(work.ids) if work.every else 1 for work in works)
             try:
-                event = self._move(job, work, scored.part(begin, end))
+                event = self._move(job, works[0], scored.part(begin, end))
             except Exception as error:  # noqa: BLE001, one request must not end the others
                 event = self._failed(job, error)
             if event is not None:
@@ -177,10 +185,10 @@ class Engine:
             begin = end
         return events
 
-    def _move(self, job: Job, work: Work, scored: "Scored") -> Event | None:
-        """What comes of one text; None while its prompt is read."""
-        _, answer, _ = self._answers[job.id]
-        draft, read = job.draft, work.start + len(work.ids) - len(job.draft)
+    def _move(self, job: Job, work: Work, scored: Scored) -> Event | None:
+        """What comes of one text, whose first work this is; None while its prompt is read."""
+        _, answer, _, search = self._kept[job.id]
+        read = work.start + len(work.ids) - len(job.draft)
         if job.request.prompt_logprobs is not None and work.start < job.prompted:
             answer.read_prompt(work.start, scored.logits)
         if read < len(job.ids):
@@ -188,8 +196,14 @@ class Engine:
             return None
         if not answer.begun:
             self._begin(job, answer)
-        first = len(scored.best) - 1 - len(draft)
-        for place, guess in enumerate([*draft, None], start=first):
+        if search is None:
+            return self._write(job, answer, read, scored)
+        return self._search(job, answer, search, scored)
+
+    def _write(self, job: Job, answer: Answer, read: int, scored: Scored) -> Event:
+        """The next token, and those that were guessed as long as they come; so many were read."""
+        first = len(scored.best) - 1 - len(job.draft)
+        for place, guess in enumerate([*job.draft, None], start=first):
             token = None if answer.finish else answer.hear(*scored.at(place))
             if token is not None:
                 job.ids.append(token)
@@ -197,6 +211,21 @@ class Engine:
                 break
             read += 1
         return self._told(job, answer, read)
+
+    def _search(self, job: Job, answer: Answer, search: Searching, scored: Scored) -> Event | None:
+        """A step of a search; None before its last."""
+        logits_PV = scored.whole
+        if job.branches is None:
+            self._scheduler.done(job, job.prompted)
+            search.begin()
+            logits_PV = logits_PV[-1:]
+        if not answer.finish:
+            search.advance(logits_PV)
+            if search.found is None:
+                self._scheduler.branch(job, search.moves, search.following)
+                return None
+            answer.say(search.found)
+        return self._told(job, answer, job.read)
 
     def _begin(self, job: Job, answer: Answer) -> None:
         answer.begin(job.cached or 0)
@@ -208,7 +237,7 @@ class Engine:
         event = answer.event()
         self._stats.written_tokens += len(event.tokens)
         self._stats.guessed += len(job.draft)
-        self._stats.agreed += max(0, len(event.tokens) - 1)
+        self._stats.agreed += max(0, len(event.tokens) - 1) if job.draft else 0
         self._scheduler.done(job, read)
         if event.finish:
             self._end(job, event.finish)
@@ -222,62 +251,26 @@ class Engine:
         return Event(finish="error", error=f"internal error ({type(error).__name__})")
 
     def _end(self, job: Job, finish: str) -> None:
-        if isinstance(self.runner, RowRunner):
-            self.runner.forget(job.blocks)
         self._scheduler.remove(job)
-        del self._answers[job.id]
+        if isinstance(self.runner, RowRunner):
+            rows = [*self.runner.rows]
+            self.runner.forget([row for row in rows if not self.blocks.holders(row)])
+        del self._kept[job.id]
         self._stats.finished[finish] += 1
 
     def _guess(self, job: Job) -> list[int]:
         """What may follow a text, by what it says already."""
         count = min(self.config.lookup, job.limit - len(job.ids) - 1)
-        if count <= 0 or self.rowwise:
+        if count <= 0 or self.rowwise or job.request.searches:
             return []
         source = job.request.source
-        return self._answers[job.id][2].guess([*source, *job.ids] if source else job.ids, count)
-
-    def _check(self, request: Request) -> None:
-        """ConfigError for a request that cannot be answered."""
-        if not request.prompt:
-            raise ConfigError("a prompt has at least one token", where="prompt")
-        answers = self.lm.answers
-        if bool(request.source) is not answers:
-            what = "needs something to read" if answers else "reads its prompt only"
-            raise ConfigError(f"{self.lm.model.family.name} {what}", where="source")
-        for name, ids in (("prompt", request.prompt), ("source", request.source)):
-            if len(ids) > self.context:
-                what = f"{len(ids)} tokens are more than the context of {self.context}"
-                raise ConfigError(what, where=name)
-            if wrong := [id for id in ids if not 0 <= id < self.runner.vocab]:
-                what = f"{wrong[0]} is no token: ids are 0 to {self.runner.vocab - 1}"
-                raise ConfigError(what, where=name)
-        if len(request.prompt) > room(self.blocks, request):
-            raise ConfigError("memory does not hold it beside its source", where="prompt")
-        for name in ("max_tokens", "min_tokens", "logprobs", "prompt_logprobs"):
-            if (getattr(request, name) or 0) < 0:
-                raise ConfigError(f"expected 0 or more, found {getattr(request, name)}", where=name)
+        return self._kept[job.id].lookup.guess([*source, *job.ids] if source else job.ids, count)
 
 
-class Scored(NamedTuple):
-    """Logits, and what is the same for every request of them."""
+class Kept(NamedTuple):
+    """What an engine keeps of a request."""
 
-    logits: Tensor
-    """(M, V)."""
-    best: list[int]
-    highest: list[float]
-
-    def part(self, begin: int, end: int) -> "Scored":
-        """Those of one text."""
-        return Scored(self.logits[begin:end], self.best[begin:end], self.highest[begin:end])
-
-    def at(self, place: int) -> tuple[Tensor, int, float]:
-        """Those after one token."""
-        return self.logits[place], self.best[place], self.highest[place]
-
-
-def score(logits_MV: Tensor) -> Scored:
-    """The likeliest tokens, at a tenth of what torch's own maximum takes; where something is no
-    number, that one."""
-    logits = logits_MV.numpy()
-    best = logits.argmax(axis=-1)
-    return Scored(logits_MV, best.tolist(), logits[np.arange(len(best)), best].tolist())
+    job: Job
+    answer: Answer
+    lookup: Lookup
+    search: Searching | None

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ownlm.data.tasks.predictions import Writing
 from ownlm.errors import CheckpointError, ConfigError
-from ownlm.inference.batch import Terms, write
+from ownlm.inference.batch import write
+from ownlm.inference.candidates import Terms
 from ownlm.inference.config import SamplingConfig, WritingConfig
 from ownlm.inference.decode import decode
 from ownlm.inference.find import find_model

@@ -49,6 +49,18 @@ class Request:
     """What the text must look like."""
     source: tuple[int, ...] = ()
     """What an encoder-decoder reads."""
+    beams: int = 1
+    """Beginnings of the text that are kept at once; the best text comes as one event, when it is
+    known. 1: token after token is chosen by `sampling`, which else is left as it is."""
+    length_penalty: float = 1.0
+    """With several beams a text's log-probability is divided by its length to this power."""
+    no_repeat: int = 0
+    """No so many tokens in a row come twice, which is searched for too; 0: they may."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether the text is searched for, and known only at its end."""
+        return self.beams > 1 or self.no_repeat > 0
 
 
 class Alternative(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ownlm.inference.scheduler import Work
+from ownlm.inference.job import Work
 from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model, SingleStack
 from ownlm.nn.cache import Cache
 from ownlm.nn.head import Output

@@ -1,6 +1,6 @@
 """From logits to one token: penalties, bias, what is allowed, temperature, top-k, top-p, min-p.
 
-Shapes: V vocabulary.
+Shapes: M rows, V vocabulary.
 """
 
 from collections import Counter
@@ -156,3 +156,33 @@ def _nucleus(logits_V: Tensor, top_p: float) -> Tensor:
     equal = (logits_V == falling_V[count - 1]).nonzero()[:, 0]
     kept_V[equal[: count - int(kept_V.sum())]] = True
     return kept_V.nonzero()[:, 0]
+
+
+class Scored(NamedTuple):
+    """Logits, and what is the same for every request of them."""
+
+    whole: Tensor
+    """(M, V'): all that the model has."""
+    logits: Tensor
+    """(M, V): of the ids that the tokenizer has."""
+    best: list[int]
+    highest: list[float]
+
+    def part(self, begin: int, end: int) -> "Scored":
+        """Those of one text."""
+        kept = slice(begin, end)
+        return Scored(self.whole[kept], self.logits[kept], self.best[kept], self.highest[kept])
+
+    def at(self, place: int) -> tuple[Tensor, int, float]:
+        """Those after one token."""
+        return self.logits[place], self.best[place], self.highest[place]
+
+
+def score(whole_MV: Tensor, vocab: int) -> Scored:
+    """The likeliest tokens, at a tenth of what torch's own maximum takes; where something is no
+    number, that one."""
+    logits_MV = whole_MV[:, :vocab]
+    logits = logits_MV.numpy()
+    best = logits.argmax(axis=-1)
+    highest = logits[np.arange(len(best)), best]
+    return Scored(whole_MV, logits_MV, best.tolist(), highest.tolist())

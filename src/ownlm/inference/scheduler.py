@@ -17,68 +17,10 @@ never made to wait, so that every text ends.
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ownlm.inference.blocks import Blocks, extend_digests
-from ownlm.inference.request import Request
-
-
-class Work(NamedTuple):
-    """Tokens of one text to be read in one step."""
-
-    ids: Sequence[int]
-    start: int
-    """Position of the first of them; what comes before was read."""
-    blocks: Sequence[int]
-    """Where keys and values lie: those of position p in block `blocks[p // size]`."""
-    every: bool = False
-    """Whether logits are wanted after each of the ids, or only after the last."""
-    source: Sequence[int] = ()
-    """What an encoder-decoder reads."""
-    source_blocks: Sequence[int] = ()
-    """Where keys and values of that lie."""
-    hears: bool = False
-    """Whether they are still to be made."""
-
-
-@dataclass(eq=False)
-class Job:
-    """A text on its way."""
-
-    id: int
-    request: Request
-    ids: list[int]
-    """The prompt and what was written."""
-    limit: int
-    """How many ids there may be; the last of them is not read."""
-    read: int = 0
-    """How many ids have keys and values."""
-    blocks: list[int] = field(default_factory=list)
-    source_blocks: list[int] = field(default_factory=list)
-    """Of what an encoder-decoder reads, from beginning to end."""
-    digests: list[bytes] = field(default_factory=list)
-    """Of the blocks that `ids` fill."""
-    draft: list[int] = field(default_factory=list)
-    """Ids that are guessed to follow, in the step that is under way."""
-    cached: int | None = None
-    """Tokens found in blocks when it began; None before."""
-
-    @property
-    def prompted(self) -> int:
-        """Length of the prompt."""
-        return len(self.request.prompt)
-
-    @property
-    def written(self) -> int:
-        """How many tokens were written."""
-        return len(self.ids) - self.prompted
-
-    @property
-    def writing(self) -> bool:
-        """Whether all but the last id was read."""
-        return self.read == len(self.ids) - 1
-
+from ownlm.inference.branches import Branches
+from ownlm.inference.job import Job, Work
 
 Guess = Callable[[Job], list[int]]
 """What may follow a text; the model will say."""
@@ -118,11 +60,15 @@ class Scheduler:
         self._drop(job)
 
     def plan(self) -> list[tuple[Job, Work]]:
-        """What is read in the next step; empty only when there are no texts."""
+        """What is read in the next step, texts that are several behind each other; empty only when
+        there are no texts."""
         budget, planned, before = self.chunk, [], self.preemptions
         for job in [*self.running]:
             if job not in self.running:
                 continue  # it gave its blocks to an older one
+            if job.branches is not None:
+                planned += self._branched(job, job.branches)
+                continue
             count = self._count(job, budget)
             job.draft = self.guess(job) if job.writing else []
             if count and self._make_room(job, count):
@@ -138,6 +84,11 @@ class Scheduler:
                 budget -= count + len(job.request.source)
         return planned
 
+    @property
+    def copies(self) -> list[tuple[int, int]]:
+        """Pairs of blocks: before the planned step the second becomes a copy of the first."""
+        return [pair for job in self.running for pair in job.copies]
+
     def done(self, job: Job, read: int) -> None:
         """So many of a text's ids are read now; blocks that they fill can be found from now on."""
         size, first = self.blocks.size, job.read // self.blocks.size
@@ -146,6 +97,15 @@ class Scheduler:
             extend_digests(job.digests, job.ids, size)
             for place in range(first, read // size):
                 self.blocks.remember(job.blocks[place], job.digests[place])
+
+    def branch(self, job: Job, moves: Sequence[tuple[int, int]], following: dict[int, int]) -> None:
+        """What was read of a text goes on in several ways: its prompt, or the token that each
+        beginning had next. `moves` and `following` as in `Branches.settle`."""
+        if job.branches is None:
+            job.branches, job.blocks = Branches(self.blocks, job.blocks, job.width), []
+        else:
+            job.read += 1
+        job.branches.settle(moves, following)
 
     def _count(self, job: Job, budget: int) -> int:
         """How many of a text's ids are read next."""
@@ -162,13 +122,33 @@ class Scheduler:
         hears = bool(source) and job.read == 0
         return Work(ids, job.read, job.blocks, every, source, job.source_blocks, hears)
 
+    def _branched(self, job: Job, branches: Branches) -> list[tuple[Job, Work]]:
+        """A token of each beginning."""
+
+        def grow() -> bool:
+            copies = branches.grow(job.read)
+            job.copies = copies or []
+            return copies is not None
+
+        if not self._insist(job, grow):
+            return []
+        heard = job.request.source, job.source_blocks
+        return [
+            (job, Work([token], job.read, branches.tables[place], False, *heard))
+            for place, token in branches.next.items()
+        ]
+
     def _make_room(self, job: Job, count: int) -> bool:
-        """Blocks for `count` more ids and the guessed ones; younger texts give theirs if need be,
-        and where none is younger the text itself."""
+        """Blocks for `count` more ids and, where there are enough, the guessed ones."""
         if self._grow(job, job.read + count + len(job.draft)):
             return True
         job.draft = []  # nobody waits for a guess
-        while not self._grow(job, job.read + count):
+        return self._insist(job, lambda: self._grow(job, job.read + count))
+
+    def _insist(self, job: Job, grow: Callable[[], bool]) -> bool:
+        """Let younger texts give their blocks until a text has grown, and where none is younger
+        the text itself."""
+        while not grow():
             youngest = self.running[-1]
             self._preempt(youngest)
             if youngest is job:
@@ -189,6 +169,9 @@ class Scheduler:
         self.preemptions += 1
 
     def _drop(self, job: Job) -> None:
+        if job.branches is not None:
+            job.branches.release()
+            job.branches, job.copies = None, []
         self.blocks.release(job.blocks + job.source_blocks)
         job.blocks, job.source_blocks, job.read, job.draft = [], [], 0, []
 
@@ -196,20 +179,26 @@ class Scheduler:
         """Texts that can begin now. One whose beginning another is reading waits for that: it
         will find it. Where blocks are missing, younger ones wait too."""
         for job in [*self.waiting]:
-            if len(self.running) >= self.rows:
+            rows = sum(other.width for other in self.running) + job.width
+            if rows > self.rows and self.running:
                 return
             found = self._found(job)
             if self._is_coming(job, len(found)):
                 continue
             needed = sum(map(self.blocks.needed, (len(job.ids), len(job.request.source))))
-            needed += self._growing() - len(found)
+            needed += self._growing() + job.width - 1 - len(found)
             if needed > self.blocks.free - self.blocks.idle(found):
                 return
             yield job
 
     def _growing(self) -> int:
-        """A block for each text that will need more: else what begins is soon given up again."""
-        return sum(len(job.blocks) < self.blocks.needed(job.limit - 1) for job in self.running)
+        """A block for each beginning that will need more: else what begins is soon given up
+        again."""
+        return sum(
+            job.width
+            for job in self.running
+            if job.branches is not None or len(job.blocks) < self.blocks.needed(job.limit - 1)
+        )
 
     def _begin(self, job: Job) -> None:
         """Let a text run, with blocks for all of its ids."""

@@ -29,8 +29,11 @@ def make_blocks(runner: Runner, config: EngineConfig, size: int, sides: int = 1)
 
 
 def room(blocks: Blocks, request: Request) -> int:
-    """Tokens that a text can have when it is alone, its prompt among them."""
-    return (blocks.count - blocks.needed(len(request.source))) * blocks.size
+    """Tokens that a text can have when it is alone, its prompt among them; beams share the blocks
+    that the prompt fills."""
+    shared = len(request.prompt) // blocks.size
+    left = blocks.count - blocks.needed(len(request.source)) - shared
+    return (shared + left // request.beams) * blocks.size
 
 
 def _free(device: torch.device) -> int:

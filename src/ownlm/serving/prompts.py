@@ -189,7 +189,7 @@ def text_ids(served: Served, prompt: str | Sequence[int]) -> list[int]:
         raise of_error(error, "prompt") from None
 
 
-def request_ids(served: Served, ids: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def request_ids(served: Served, ids: Sequence[int]) -> dict[str, Any]:
     """What is read, of a decoder or of an encoder-decoder."""
     if not isinstance(served.lm.model, EncoderDecoder):
         return {"prompt": tuple(ids)}
