@@ -87,7 +87,7 @@ def converted(s: Shape) -> Any:
     import openvino as ov
     import torch
     from openvino._offline_transformations import apply_make_stateful_transformation
-    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicCache, DynamicLayer
 
     model = random_model(s, torch.float32)
 
@@ -99,10 +99,14 @@ def converted(s: Shape) -> Any:
             self.model = model
 
         def forward(self, input_ids, attention_mask, position_ids, beam_idx, *past):  # type: ignore[no-untyped-def]
-            pairs = [(past[i].index_select(0, beam_idx), past[i + 1].index_select(0, beam_idx))
-                     for i in range(0, len(past), 2)]  # fmt: skip
+            held = DynamicCache()
+            for keys, values in zip(past[::2], past[1::2]):
+                layer = DynamicLayer()
+                layer.keys, layer.values = (x.index_select(0, beam_idx) for x in (keys, values))
+                layer.is_initialized, layer.dtype, layer.device = True, keys.dtype, keys.device
+                held.layers.append(layer)
             out = self.model(input_ids, attention_mask=attention_mask, position_ids=position_ids,
-                             past_key_values=DynamicCache(pairs), logits_to_keep=1)  # fmt: skip
+                             past_key_values=held, logits_to_keep=1)  # fmt: skip
             layers = out.past_key_values.layers
             return (out.logits, *(x for layer in layers for x in (layer.keys, layer.values)))
 
@@ -127,7 +131,24 @@ def converted(s: Shape) -> Any:
         port.get_tensor().set_names({f"now.{number - 1}" if number else "logits"})
     made.validate_nodes_and_infer_types()
     apply_make_stateful_transformation(made, kept)
+    begin_empty(made)
     return nncf.compress_weights(made, mode=nncf.CompressWeightsMode.INT8_ASYM)
+
+
+def begin_empty(made: Any) -> None:
+    """States that begin with no token, in as many rows as there are texts."""
+    import numpy as np
+    from openvino import opset13 as ops
+
+    ids = made.input("input_ids")
+    rows = ops.gather(ops.shape_of(ids), ops.constant([0]), ops.constant(0))
+    for node in made.get_ops():
+        if node.get_type_name() == "ReadValue":
+            sizes = [dim.min_length for dim in node.get_output_partial_shape(0)]
+            parts = [rows, *(ops.constant(np.array([n], np.int64)) for n in sizes[1:])]
+            nothing = ops.constant(0.0, dtype=node.get_output_element_type(0))
+            node.set_arguments([ops.broadcast(nothing, ops.concat(parts, axis=0))])
+    made.validate_nodes_and_infer_types()
 
 
 class CTranslate2:

@@ -43,8 +43,7 @@ class ServeOptions(ServeConfig):
     """fp32, bf16, fp16; empty: fp32 on a CPU, the stored type elsewhere."""
     weights: Literal["auto", "float32", "bf16", "int8", "int4"] = "auto"
     """Numbers that a decoder computes with on a CPU: auto is int8 where that is faster, float32
-    the model as it was trained. With bf16 the last digits may depend on what else is written
-    at the time."""
+    the model as it was trained."""
     runs: str = "runs"
     """Folder of runs whose curves the page shows, where there is one: with models or without."""
     no_page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

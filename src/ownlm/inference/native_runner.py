@@ -24,7 +24,7 @@ from ownlm.models.model import Model
 
 SOURCE = Path(native.__file__).parent / "nn" / "kernels" / "decode.cpp"
 FLAGS = ("-Wno-psabi", *(("-mprefer-vector-width=512",) if platform.machine() == "x86_64" else ()))
-FEW = 8
+FEW: dict[Kind, int] = {"bf16": 2, "int8": 8, "int4": 8}
 """Rows up to which vectors take a product; more are for tiles, where there are some."""
 MOST = 256
 """Tokens of one call: what lies between two products then fits the nearer caches."""
@@ -86,7 +86,7 @@ class NativeRunner:
         """Packs the weights, which takes about a second per billion bits. `model` is `usable`."""
         built = library(extra_flags)
         assert built is not None and not uncovered(model), "callers ask `usable`"
-        self._library, self._model, self.few = built, model, FEW
+        self._library, self._model, self.few = built, model, FEW[weights]
         self._parts = Description(model, weights)
         self.weights, self.context, self.device = weights, model.context, model.device
         self.vocab = model.architecture.head.vocab

@@ -19,8 +19,8 @@ from ownlm.models.model import Model
 
 Weights = Literal["auto", "float32", "bf16", "int8", "int4"]
 """`auto` is int8 where it is faster than the training model; `float32` is that model, whatever
-its type. With bf16 what is written beside a text may change its last digits (its products add up
-otherwise for many rows), not with int8, int4 and float32."""
+its type. In bf16, int8 and int4 what is written beside a text changes no digit of it; in float32 it
+may change the last ones, for torch adds up otherwise for many rows."""
 TOKENS = 8
 """Read one by one in a probe; the fastest counts, others may be using the processor."""
 

@@ -49,6 +49,30 @@ inline void fetch(const uint8_t* line) { __builtin_prefetch(line + kAhead); }
 
 inline uint32_t word(const void* numbers, int64_t i) { return read<uint32_t>(static_cast<const char*>(numbers) + 4 * i); }
 
+#ifdef OWNLM_TILES
+
+// As tiles add up: of each 32 inputs the even and the odd ones by themselves.
+template <int R>
+void bf16_panel(const uint8_t* line, const Rows& a, int64_t m, int64_t deep, Floats* sums) {
+  for (int r = 0; r < R; r++) sums[r] = Floats{};
+  for (int64_t i = 0; i < deep / 2; i += 16) {
+    Floats even[R] = {}, odd[R] = {};
+    for (int64_t j = i; j < i + 16; j++, line += kLine) {
+      fetch(line);
+      const Words both = read<Words>(line);
+      const Floats low = (Floats)(both << 16), high = (Floats)(both & 0xffff0000u);
+      for (int r = 0; r < R; r++) {
+        const uint32_t x = word(a.halves + (m + r) * a.step, j), x_low = x << 16, x_high = x & 0xffff0000u;
+        even[r] = low * read<float>(&x_low) + even[r];
+        odd[r] = high * read<float>(&x_high) + odd[r];
+      }
+    }
+    for (int r = 0; r < R; r++) sums[r] = sums[r] + (even[r] + odd[r]);
+  }
+}
+
+#else
+
 template <int R>
 void bf16_panel(const uint8_t* line, const Rows& a, int64_t m, int64_t deep, Floats* sums) {
   Floats even[R] = {}, odd[R] = {};
@@ -63,6 +87,8 @@ void bf16_panel(const uint8_t* line, const Rows& a, int64_t m, int64_t deep, Flo
   }
   for (int r = 0; r < R; r++) sums[r] = even[r] + odd[r];
 }
+
+#endif
 
 template <int R>
 void int8_panel(const uint8_t* line, const Rows& a, int64_t m, int64_t deep, Floats* sums) {

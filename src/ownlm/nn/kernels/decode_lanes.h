@@ -12,6 +12,10 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__AMX_INT8__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) && !defined(OWNLM_PLAIN)
+#define OWNLM_TILES
+#endif
+
 typedef uint16_t bf16;
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));

@@ -3,15 +3,14 @@
 // A tile holds 16 rows of 64 bytes. A product C (16 x 16) += A (16 rows) B wants in each row of B what
 // a line of a panel holds (decode_few.h): the panels are read as they lie, those of 4 bits after they
 // were widened to 8. In 8 and 4 bits the sums of each group of inputs are exact, and are added up in
-// the same order as for few rows: both agree to the last bit.
+// the same order as for few rows; few rows in bf16 are added up as tiles do it: all agree to the last
+// bit.
 
 #pragma once
 
 #include "decode_few.h"
 
-#if defined(__AMX_INT8__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) && !defined(OWNLM_PLAIN)
-#define OWNLM_TILES
-#include <immintrin.h>
+#ifdef OWNLM_TILES
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
