@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from ownlm.data.encoded import Encoded
 from ownlm.data.faults import Bad
 from ownlm.data.tasks.predictions import Prediction
 from ownlm.data.tasks.records import Origin, Record
@@ -15,13 +19,16 @@ from ownlm.errors import CheckpointError, ConfigError
 from ownlm.inference.language_model import LM
 from ownlm.inference.request import Event, Request
 from ownlm.models.model import EncoderDecoder
+from ownlm.objectives.tasks.embed import Embed
 from ownlm.objectives.tasks.make import KEY
 from ownlm.recipes.lessons import read_as
 from ownlm.recipes.predict import predict
 from ownlm.recipes.tuned import Tuned, with_task
 from ownlm.serving.refusal import bad
+from ownlm.serving.together import Together
 
 R = TypeVar("R")
+Vector = npt.NDArray[np.float32]
 HERE = Origin("the request")
 
 
@@ -80,6 +87,10 @@ class Served:
         self.unfinished = 0
         """Texts that were asked for and are not done."""
         self._one = threading.Lock()
+        self.predict = Together(self._predict, self._one)
+        """What the model says of each record, in order; requests that wait are read together."""
+        self.embed = Together(self._embed, self._one)
+        """A vector of each sequence, in order, and so too."""
 
     @property
     def vocab(self) -> int:
@@ -102,17 +113,6 @@ class Served:
         pieces = self.lm.tokenizer.pieces
         return max(128, max(len(pieces[id]) for id in range(self.vocab)))
 
-    async def predict(self, records: Sequence[Record]) -> list[Prediction]:
-        """What the model says of each record, in order, one request after the other."""
-        tuned = self.tuned
-        assert tuned is not None, "the route has looked"
-
-        def run() -> list[Prediction]:
-            with self._one:
-                return [said.prediction for said in predict(tuned, records)]
-
-        return await asyncio.to_thread(run)
-
     async def alone(self, work: Callable[[], R]) -> R:
         """Work with the model in a thread, while no other does."""
 
@@ -129,6 +129,17 @@ class Served:
             return typed(text, other, read_as(self.tuned.kind), HERE)
         except Bad as fault:
             raise bad(f"{param}: {fault.reason}", param) from None
+
+    def _predict(self, records: Sequence[Record]) -> list[Prediction]:
+        assert self.tuned is not None, "the route has looked"
+        return [said.prediction for said in predict(self.tuned, records)]
+
+    def _embed(self, sequences: Sequence[Encoded]) -> list[Vector]:
+        assert self.tuned is not None, "the route has looked"
+        task = self.tuned.task
+        assert isinstance(task, Embed), "the route has looked"
+        found = {n: vector.numpy() for n, _, vector in task.predicted(self.tuned.model, sequences)}
+        return [found[n] for n in range(len(sequences))]
 
     def close(self) -> None:
         """Stop writing."""

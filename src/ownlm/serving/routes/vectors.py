@@ -1,8 +1,8 @@
 """/v1/embeddings and /pooling: texts as vectors."""
 
+import asyncio
 import base64
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -14,7 +14,7 @@ from ownlm.objectives.tasks.embed import Embed
 from ownlm.serving.answers import make_router, now, number, state_of
 from ownlm.serving.protocol.tasks import EmbeddingBody
 from ownlm.serving.refusal import Json, Refusal, bad, of_error
-from ownlm.serving.served import Served
+from ownlm.serving.served import Served, Vector
 from ownlm.serving.state import State
 from ownlm.serving.stream import answered
 
@@ -57,21 +57,23 @@ async def pooling(body: EmbeddingBody, request: Request) -> Response:
 
 async def embedded(
     state: State, served: Served, inputs: Sequence[str | Sequence[int]]
-) -> tuple[list[Any], int]:
-    """A vector of each input, and how many tokens were read."""
+) -> tuple[list[Vector], int]:
+    """A vector of each input, and how many tokens were read, within the limit on texts that
+    wait."""
     assert served.tuned is not None, "the route has looked"
-    task, model = served.tuned.task, served.tuned.model
+    task = served.tuned.task
     assert isinstance(task, Embed)
 
-    def run() -> tuple[list[Any], int]:
-        items = [_item(served, task, one, place) for place, one in enumerate(inputs)]
-        found: list[Any] = [None] * len(items)
-        for place, _, vector in task.predicted(model, items):
-            found[place] = vector.numpy()
-        return found, sum(len(item.ids) for item in items)
+    def read() -> list[Encoded]:
+        return [_item(served, task, one, place) for place, one in enumerate(inputs)]
 
-    async with state.reading:
-        return await served.alone(run)
+    ticket = state.admit(served, 1)
+    try:
+        async with state.reading:
+            items = await asyncio.to_thread(read)
+        return await served.embed(items), sum(len(item.ids) for item in items)
+    finally:
+        ticket.release()
 
 
 def _item(served: Served, task: Embed, given: str | Sequence[int], place: int) -> Encoded:
@@ -92,10 +94,10 @@ def _item(served: Served, task: Embed, given: str | Sequence[int], place: int) -
     return Encoded(made.ids, place, made.segments)
 
 
-def _floats(vector: Any) -> list[float]:
+def _floats(vector: Vector) -> list[float]:
     return [float(value) for value in vector.tolist()]
 
 
-def _base64(vector: Any) -> str:
+def _base64(vector: Vector) -> str:
     """Little-endian float32, as openai-python asks for unless told otherwise."""
     return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
