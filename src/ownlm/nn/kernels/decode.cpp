@@ -56,7 +56,7 @@ namespace {
 struct Shared {
   float *x, *y, *read_out;
   uint32_t* queries;
-  Rows rows, more;
+  Rows rows, inner, more;
   int64_t x_step, y_step, read_step, query_step;
 };
 
@@ -94,7 +94,8 @@ Shared take_shared(Arena& arena, const Model& z, int64_t rows) {
   s.y = arena.take<float>(rows * s.y_step);
   s.read_out = arena.take<float>(rows * s.read_step);
   s.queries = arena.take<uint32_t>(rows * s.query_step);
-  s.rows = take_rows(arena, rows, deepest(z));
+  s.rows = take_rows(arena, rows, std::max(z.dim, z.heads * z.head_dim));
+  s.inner = take_rows(arena, rows, z.hidden);
   s.more = take_rows(arena, z.parallel ? rows : 1, z.dim);
   return s;
 }
@@ -158,8 +159,7 @@ class Member {  // one thread of a step
     read_past(layer.heads, number);
     branch(layer.o, rounded(layer.o), layer.attn_out);
     const Rows b = z.parallel ? f : prepare(layer.ffn_in, layer.up);
-    product(layer.up, b, {s.y, s.y_step, false});
-    branch(layer.down, activate(layer.down), layer.ffn_out);
+    branch(layer.down, hidden(layer.up, b, layer.down), layer.ffn_out);
   }
 
   void head() {
@@ -220,14 +220,18 @@ class Member {  // one thread of a step
     return s.rows;
   }
 
-  // Inner activations of the feed-forward part, as they multiply w; a row's groups are shared out.
-  Rows activate(const Weight& w) {
-    const int64_t parts = round_up(w.inputs, kGroup8) / kGroup8;
-    team.share(step.rows * parts, 1, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; i++) activate_part(w, i / parts, i % parts * kGroup8);
+  // Inner activations of the feed-forward part, as they multiply `down`: who has made 64 of them for all
+  // rows also activates and rounds them.
+  Rows hidden(const Weight& up, const Rows& a, const Weight& down) {
+    const int64_t each = kGroup8 / kLanes * (z.gated ? 2 : 1), count = panels_of(up);
+    team.share(round_up(count, each) / each, 1, [&](int64_t from, int64_t to) {
+      for (int64_t part = from; part < to; part++) {
+        panels(up, part * each, std::min(count, (part + 1) * each), a, {s.y, s.y_step, false}, step.rows);
+        for (int64_t m = 0; m < step.rows; m++) activate_part(down, m, part * kGroup8);
+      }
     });
     team.wait();
-    return s.rows;
+    return s.inner;
   }
 
   void activate_part(const Weight& w, int64_t m, int64_t from) {
@@ -239,8 +243,8 @@ class Member {  // one thread of a step
       const Floats inner = activated(act, read<Floats>(at));
       write(p.row + from + i, z.gated ? inner * read<Floats>(at + kLanes) : inner);
     }
-    if (w.kind == kBf16) round_row(s.rows.halves + m * s.rows.step + from, p.row + from, count);
-    else round_groups(s.rows, m, w.kind, p.row, w.inputs, from / size, round_up(from + round_up(count, kLine), size) / size);
+    if (w.kind == kBf16) round_row(s.inner.halves + m * s.inner.step + from, p.row + from, count);
+    else round_groups(s.inner, m, w.kind, p.row, w.inputs, from / size, round_up(from + round_up(count, kLine), size) / size);
   }
 
   // ---- products ----------------------------------------------------------------------------------
@@ -248,13 +252,14 @@ class Member {  // one thread of a step
   void product(const Weight& w, const Rows& a, const Output& out) { product(w, a, out, step.rows); }
 
   void product(const Weight& w, const Rows& a, const Output& out, int64_t rows) {
-    const bool many = by_tiles(rows);
-    team.share(panels_of(w), many ? 2 : 1, [&](int64_t from, int64_t to) {
-      if (many) tiles::panels(w, from, to, a, rows, out, p.desk);
-      else
-        for (int64_t n = from; n < to; n++) few::rows_of_panel(w, n, a, 0, rows, out);
-    });
+    team.share(panels_of(w), by_tiles(rows) ? 2 : 1, [&](int64_t from, int64_t to) { panels(w, from, to, a, out, rows); });
     team.wait();
+  }
+
+  void panels(const Weight& w, int64_t from, int64_t to, const Rows& a, const Output& out, int64_t rows) {
+    if (by_tiles(rows)) tiles::panels(w, from, to, a, rows, out, p.desk);
+    else
+      for (int64_t n = from; n < to; n++) few::rows_of_panel(w, n, a, 0, rows, out);
   }
 
   // A branch's last product and its way into the stream.
