@@ -57,6 +57,7 @@ COMMANDS = {
     ),
     "data": Command("ownlm.cli.data", "look at the exact tokens a run would learn from"),
     "show": Command("ownlm.cli.show", "a model's parts, shapes, parameters and memory"),
+    "inside": Command("ownlm.cli.inside", "what a model does with a text, token by token"),
     "doctor": Command("ownlm.cli.doctor", "check a run on its own parts before it is started"),
 }
 

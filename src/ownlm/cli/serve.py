@@ -143,7 +143,7 @@ def banner(models: "dict[str, Served]", server: "Server", page: bool) -> None:
     table = Table.grid(padding=(0, 2))
     for served in models.values():
         count = sum(one.numel() for one in served.lm.model.parameters())
-        kind = served.tuned.kind if served.tuned else "writes"
+        kind = "writes" if served.does == "generate" else served.does
         family = f"{served.lm.model.family.name}, {count:,} parameters, context {served.context}"
         table.add_row("model", served.name, f"{kind}: {family}; {served.about}")
     only = "none needed: only this machine can ask" if state.options.is_local else "none needed"
@@ -168,14 +168,16 @@ def example(served: "Served", url: str, key: bool) -> str:
 
 def asked(served: "Served") -> tuple[str, dict[str, object]]:
     """An address and a body that suit what a model does."""
-    kind = served.tuned.kind if served.tuned else ""
-    if not kind and served.lm.tokenizer.chat is not None:
+    kind = served.does
+    if kind == "generate" and served.lm.tokenizer.chat is not None:
         return "/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}
     pair: dict[str, object] = {"text_1": "a boat", "text_2": "a ship"}
     question: dict[str, object] = {"question": "Who came?", "context": "A boat came."}
     text: dict[str, object] = {"input": "A boat came in."}
+    plain: dict[str, object] = {"prompt": "Hello"}
     return {
-        "": ("/v1/completions", {"prompt": "Hello", "max_tokens": min(50, served.context // 2)}),
+        "generate": ("/v1/completions", plain | {"max_tokens": min(50, served.context // 2)}),
+        "look": ("/tokenize", plain),
         "embed": ("/v1/embeddings", text),
         "regress": ("/score", pair),
         "span": ("/v1/answer", question),

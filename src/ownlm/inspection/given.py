@@ -1,6 +1,6 @@
 """A text as a model is given it: ids, marks included, and how people see each of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -57,10 +57,14 @@ def given(lm: LM, text: str | Messages, *, other: str = "", written: str = "") -
         return Given((*lm.prompt_ids(text),), ids[: lm.model.context])
     if not isinstance(text, str) or lm.model.architecture.stack.causal:
         return Given((*lm.prompt_ids(text),))
-    a, encode = lm.model.architecture, lm.tokenizer.encode
+    return among_marks(lm, *map(lm.tokenizer.encode, (text, other) if other else (text,)))
+
+
+def among_marks(lm: LM, *texts: Sequence[int]) -> Given:
+    """The ids of one text, or of two, as an encoder reads them."""
+    a = lm.model.architecture
     around = marks(lm.tokenizer, a, longest=a.context, relative=lm.model.family.name in RELATIVE)
-    texts = (text, other) if other else (text,)
-    made = around(*(np.array(encode(one), np.int64) for one in texts))
+    made = around(*(np.array(ids, np.int64) for ids in texts))
     types = None if made.segments is None else tuple(made.segments.tolist())
     return Given(tuple(made.ids.tolist()), types=types)
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ownlm.errors import ConfigError
 from ownlm.inference.config import EngineConfig
 from ownlm.inference.engine import Engine
 from ownlm.inference.language_model import LM, load
 from ownlm.inference.pick import Weights, make_engine
 from ownlm.inference.service import Service
-from ownlm.serving.served import Load, Served, task_of
+from ownlm.serving.served import Load, Served, task_of, vectors_of
 
 Make = Callable[[LM], tuple[Engine, str]]
 """An engine for a model, and with what it computes, for people."""
@@ -22,7 +21,7 @@ def load_served(
     dtype: str = "",
 ) -> dict[str, Served]:
     """Every model by its name; `make` gives those that write an engine. CheckpointError for
-    weights that are no numbers; ConfigError for a model that neither writes nor does a task."""
+    weights that are no numbers."""
     models = {
         name: load(path, device or None, dtype or None, "refuse") for name, path in table.items()
     }
@@ -30,19 +29,17 @@ def load_served(
 
 
 def served(name: str, lm: LM, make: Make) -> Served:
-    """One model."""
+    """One model: it does the task that it was taught, else it writes, else it gives vectors; what
+    does none of these can still be looked into."""
     tuned = task_of(lm)
     place, kind = lm.model.device.type, str(next(lm.model.parameters()).dtype).split(".")[-1]
     if tuned is None and (lm.answers or lm.writer is not None):
         engine, what = make(lm)
         return writing(name, lm, engine, f"{place}, {what}")
-    if tuned is None:
-        raise ConfigError(
-            f"{lm.model.family.name} neither writes texts nor was it taught a task",
-            where=str(lm.folder),
-            next_command="teach it one: ownlm finetune TASK MODEL --data PATH",
-        )
-    return Served(name, lm, tuned=tuned, about=f"{place}, {kind}")
+    about = f"{place}, {kind}"
+    if tuned is None and (tuned := vectors_of(lm)) is not None:
+        about += ", not taught: means of its last layer"
+    return Served(name, lm, tuned=tuned, about=about)
 
 
 def writing(name: str, lm: LM, engine: Engine, about: str = "") -> Served:

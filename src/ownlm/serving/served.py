@@ -103,6 +103,13 @@ class Served:
         return isinstance(self.lm.model, EncoderDecoder)
 
     @property
+    def does(self) -> str:
+        """What it can be asked for: its task, to generate, or only to be looked into."""
+        if self.tuned is not None:
+            return self.tuned.kind
+        return "look" if self.service is None else "generate"
+
+    @property
     def alive(self) -> bool:
         """Whether it does what it can."""
         return self.service is None or self.service.alive
@@ -157,6 +164,18 @@ def task_of(lm: LM) -> Tuned | None:
     try:
         return with_task(lm.model, lm.tokenizer, lm.folder)
     except CheckpointError:
+        return None
+
+
+def vectors_of(lm: LM) -> Tuned | None:
+    """A model of one stack that was taught nothing as one that gives vectors: the mean of its last
+    layer over a text, of length one; None for a model of two stacks, or of no such family."""
+    if isinstance(lm.model, EncoderDecoder):
+        return None
+    assert lm.folder is not None, "it was loaded from a folder"
+    try:
+        return with_task(lm.model, lm.tokenizer, lm.folder, "embed")
+    except ConfigError:
         return None
 
 

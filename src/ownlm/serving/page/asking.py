@@ -11,8 +11,9 @@ from nicegui import ui
 
 from ownlm.errors import ConfigError
 from ownlm.inference.config import SamplingConfig
-from ownlm.inference.request import Alternative, Chosen, Event, Request
+from ownlm.inference.request import Chosen, Event, Request
 from ownlm.models.model import EncoderDecoder
+from ownlm.serving.page.going import Going
 from ownlm.serving.page.parts import area
 from ownlm.serving.page.words import Words
 
@@ -132,36 +133,16 @@ class Written:
         return f"{said} · {ended}" if ended else said
 
 
-async def writing(served: Any, request: Request, stop: "Stop") -> AsyncIterator[Written]:
-    """The text so far, after each event; ends, and the engine with it, when `stop` is pressed."""
+async def writing(served: Any, request: Request, going: Going) -> AsyncIterator[Written]:
+    """The text so far, after each event; ends, and the engine with it, when that is asked for."""
     so_far = Written()
     async with aclosing(served.service.stream(request)) as events:
         async for event in events:
-            if stop.gone:
+            if going.gone:
                 return
             so_far.take(event)
-            if stop.pressed and not so_far.finish:
+            if going.pressed and not so_far.finish:
                 so_far.finish = "cancelled"
                 yield so_far
                 return
             yield so_far
-
-
-class Stop:
-    """A button that was, or was not, pressed."""
-
-    def __init__(self) -> None:
-        self.pressed = False
-        self.gone = False
-        """The page was closed: nobody looks any more."""
-
-    def press(self) -> None:
-        """End what is being written."""
-        self.pressed = True
-
-    def leave(self) -> None:
-        """The same, because the page was closed."""
-        self.gone = True
-
-
-__all__ = ["Alternative", "Settings", "Stop", "Written", "for_messages", "for_text", "writing"]

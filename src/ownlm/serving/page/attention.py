@@ -10,7 +10,7 @@ from ownlm.inspection.attention_maps import AttentionMap
 from ownlm.inspection.given import Piece
 from ownlm.serving.page import charts
 from ownlm.serving.page.markup import heat_picture
-from ownlm.serving.page.parts import Text, bar, heading, note
+from ownlm.serving.page.parts import Text, bar, heading, note, rove, stop
 from ownlm.serving.page.tokens import piece_classes, visible
 from ownlm.serving.page.words import Words
 
@@ -63,12 +63,14 @@ class AttentionView:
         pictures, layers = self.pictures[self.kind], self.layers[self.kind]
         heads = self.weights[self.kind].shape[1]
         self.buttons: dict[tuple[int, int], ui.element] = {}
-        with self.grid, ui.element("div").classes("heads").style(f"--heads: {heads}"):
+        with self.grid, ui.element("div").classes("heads").style(f"--heads: {heads}") as grid:
+            rove(grid, heads)
             for layer in layers:
                 Text("span", str(layer + 1), "layer")
                 for head in range(heads):
                     name = self.words("head", layer=layer + 1, head=head + 1)
                     made = Text("button", "", "head", type="button", title=name, aria_label=name)
+                    made.props["tabindex"] = stop(len(self.buttons))
                     made.style["background-image"] = f"url({pictures[layer, head]})"
                     made.on("click", lambda at=(layer, head): self._look(*at))
                     made.mark(f"head-{layer}-{head}")
@@ -86,7 +88,8 @@ class AttentionView:
         with self.detail:
             heading(self.words("head", layer=self.layer + 1, head=self.head + 1))
             note(self.words("reads_help"))
-            with ui.element("div").classes("tokens reading").props('dir="auto"'):
+            with ui.element("div").classes("tokens reading").props('dir="auto"') as text:
+                rove(text)
                 self.tokens = [self._token(n, piece) for n, piece in enumerate(queries)]
             self.reading = ui.element("div").classes("reads")
             options = charts.heatmap(queries, keys, weights, self.words)
@@ -96,6 +99,7 @@ class AttentionView:
 
     def _token(self, number: int, piece: Piece) -> Text:
         made = Text("button", visible(piece.text), piece_classes(piece), type="button")
+        made.props["tabindex"] = stop(number)
         made.on("click", lambda: self._read(number))
         return made
 

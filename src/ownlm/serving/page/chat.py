@@ -7,7 +7,8 @@ from nicegui import ui
 from nicegui.events import UploadEventArguments
 
 from ownlm.errors import OwnlmError
-from ownlm.serving.page.asking import Settings, Stop, for_messages, writing
+from ownlm.serving.page.asking import Settings, for_messages, writing
+from ownlm.serving.page.composer import Composer
 from ownlm.serving.page.frame import View
 from ownlm.serving.page.parts import SEND_ON_ENTER, Text, action, area, note, refuse
 from ownlm.serving.page.talk import MOST_BYTES, Talk, Turn, open_talk
@@ -21,14 +22,10 @@ class Chat:
     def __init__(self, view: View) -> None:
         self.view, self.served, self.words = view, view.served, view.words
         self.talk, self.settings = Talk(), Settings()
-        self.stop: Stop | None = None
-        """Of the answer that is being written."""
         self.turns: ui.element
         self.live: Answer
         """The last answer on the page."""
-        self.field: ui.textarea
-        self.send: ui.button
-        ui.context.client.on_delete(self.leave)
+        self.composer: Composer
 
     def build(self, view: View) -> None:
         """The page."""
@@ -38,12 +35,13 @@ class Chat:
             self._opener()
             action("", self.show_prompt, icon="data_array", told=self.words("prompt"))
         self.turns = ui.element("div").classes("turns").props("role=log aria-live=polite")
-        with ui.element("form").classes("composer").on("submit.prevent", lambda: None):
-            self.field = area("", rows=1, hint=self.words("say")).props("autofocus")
-            self.field.on("keydown", self._typed, js_handler=SEND_ON_ENTER)
-            self.send = action("", self._press, icon="send", told=self.words("send"), kind="main")
-        note(self.words("enter"), "hint")
+        self.composer = Composer(self.words, self.say)
         self.draw()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being written."""
+        return self.composer.going.busy
 
     def draw(self) -> None:
         """Every message that is shown, anew."""
@@ -62,7 +60,7 @@ class Chat:
                 self.live = Answer(turn.text)
             else:
                 Text("div", turn.text, "said", dir="auto")
-            if self.stop is not None:
+            if self.busy:
                 return
             with ui.element("div").classes("turn-tools"):
                 self._versions(turn)
@@ -70,7 +68,8 @@ class Chat:
                     self._button("refresh", "again", lambda: self.answer(turn.before))
                 else:
                     self._button("edit", "edit", lambda: self._edit(turn, place))
-                self._button("call_split", "branch", lambda: self._branch(turn))
+                if turn.after:
+                    self._button("call_split", "branch", lambda: self._branch(turn))
                 if turn.note:
                     note(turn.note)
 
@@ -86,29 +85,17 @@ class Chat:
             self._button(icon, key, lambda step=step: self._show(turn, turn.version + step))
 
     def _show(self, turn: Turn, version: int) -> None:
-        if self.stop is None:
+        if not self.busy:
             self.talk.show(turn, version)
             self.draw()
 
-    async def _typed(self, event: Any) -> None:
-        await self.say(str(event.args))
-
-    async def _press(self) -> None:
-        if self.stop is not None:
-            self.halt()
-        else:
-            await self.say(str(self.field.value or ""))
-
     async def say(self, text: str) -> None:
         """A message of the person, and the answer to it."""
-        if not text.strip() or self.stop is not None:
-            return
-        self.field.value = ""
         await self.answer(self.talk.add(self.talk.last, "user", text))
 
     async def answer(self, before: Turn | None) -> None:
         """A new answer to a message."""
-        if before is None or self.stop is not None:
+        if before is None or self.busy:
             return
         try:
             messages = self.talk.messages(before, self.settings.system)
@@ -117,67 +104,50 @@ class Chat:
             self.draw()
             refuse(error)
             return
-        turn = self.talk.add(before, "assistant")
-        stop = self.stop = Stop()
-        self.draw()
-        self._busy(True)
-        live = self.live.classes("live")
+        turn, going = self.talk.add(before, "assistant"), self.composer.going
         try:
-            async for written in writing(self.served, request, stop):
-                turn.text, turn.note = written.text, written.note(self.words)
-                live.show(written.text)
+            with going.begun():
+                self.draw()
+                live = self.live.classes("live")
+                async for written in writing(self.served, request, going):
+                    turn.text, turn.note = written.text, written.note(self.words)
+                    live.show(written.text)
         except OwnlmError as error:
             refuse(error)
         finally:
-            self.stop = None
-            if not stop.gone:
-                self._busy(False)
+            if not going.gone:
                 self.draw()
 
-    def leave(self) -> None:
-        """The page was closed."""
-        if self.stop is not None:
-            self.stop.leave()
-
-    def halt(self) -> None:
-        """End the answer that is being written."""
-        if self.stop is not None:
-            self.stop.press()
-
-    def _busy(self, busy: bool) -> None:
-        key = "stop" if busy else "send"
-        self.send.icon = key
-        self.send.props["aria-label"] = self.words(key)
-        self.send.update()
-
     def _edit(self, turn: Turn, place: ui.element) -> None:
-        """A field in the place of the message."""
-        if self.stop is not None:
+        """A field in the place of the message: Enter keeps the edit, Escape leaves it."""
+        if self.busy:
             return
         place.clear()
         with place:
             field = area("", turn.text, rows=1, hint=self.words("edit")).props("autofocus")
 
-            async def save() -> None:
-                edited = self.talk.add(turn.before or self.talk.root, turn.role, field.value)
+            async def save(text: str) -> None:
+                edited = self.talk.add(turn.before or self.talk.root, turn.role, text)
                 if turn.role == "user":
                     await self.answer(edited)
                 else:
                     self.draw()
 
+            field.on("keydown", lambda e: save(str(e.args)), js_handler=SEND_ON_ENTER)
+            field.on("keydown.escape", self.draw)
             with ui.element("div").classes("turn-tools"):
-                action(self.words("save"), save, kind="main")
+                action(self.words("save"), lambda: save(str(field.value)), kind="main")
                 action(self.words("cancel"), self.draw)
 
     def _branch(self, turn: Turn) -> None:
         """Go on from a message as if nothing had followed; what did is kept as a version."""
-        if self.stop is None and turn.after:
+        if not self.busy and turn.after:
             self.talk.leave(turn)
             self.draw()
 
     def begin(self) -> None:
         """A new chat."""
-        self.halt()
+        self.composer.going.halt()
         self.talk = Talk()
         self.draw()
 
@@ -210,6 +180,7 @@ class Chat:
             return
         context = self.served.lm.model.context
         with ui.dialog(value=True) as dialog, ui.card().classes("sheet"):
+            dialog.on("hide", dialog.delete)
             with ui.row().classes("spread"):
                 Text("h2", self.words("prompt"))
                 action("", dialog.close, icon="close", told=self.words("close"))

@@ -7,9 +7,11 @@ from nicegui import ui
 
 from ownlm.errors import OwnlmError
 from ownlm.inference.request import Request
-from ownlm.serving.page.asking import Settings, Stop, for_messages, for_text, writing
+from ownlm.serving.page.asking import Settings, for_messages, for_text, writing
+from ownlm.serving.page.composer import Composer
 from ownlm.serving.page.frame import View
-from ownlm.serving.page.parts import SEND_ON_ENTER, Text, action, area, choice, note, refuse
+from ownlm.serving.page.going import Going
+from ownlm.serving.page.parts import Text, choice, note, refuse
 from ownlm.serving.page.talk import Talk
 from ownlm.serving.page.writing import Answer
 
@@ -35,7 +37,7 @@ class Side:
             self.served, self.talk.messages(turn, self.settings.system), self.settings
         )
 
-    async def answer(self, text: str, stop: Stop, view: View) -> None:
+    async def answer(self, text: str, going: Going, view: View) -> None:
         """Draw the message and the answer as it comes."""
         request = self.request(text)
         turn = self.talk.add(self.talk.last, "assistant")
@@ -44,11 +46,11 @@ class Side:
                 Text("div", text, "said", dir="auto")
             with ui.element("article").classes("turn assistant"):
                 drawn, told = Answer(""), note("")
-        async for written in writing(self.served, request, stop):
+        async for written in writing(self.served, request, going):
             turn.text = written.text
             drawn.show(written.text)
             told.text = written.note(view.words)
-        if not stop.gone:
+        if not going.gone:
             drawn.finish(turn.text)
 
 
@@ -61,8 +63,7 @@ class Compare:
         second = view.fitting[names[1 if len(names) > 1 else 0]]
         first = view.fitting[names[0]]
         self.sides = [Side(first, self.settings), Side(second, self.settings)]
-        self.stop: Stop | None = None
-        ui.context.client.on_delete(self.leave)
+        self.composer: Composer
 
     def build(self, view: View) -> None:
         """The page."""
@@ -75,47 +76,15 @@ class Compare:
                         lambda event, side=side: side.choose(view.fitting[event.value])
                     )
                     side.place = ui.element("div").classes("turns").props("aria-live=polite")
-        with ui.element("form").classes("composer").on("submit.prevent", lambda: None):
-            self.field = area("", rows=1, hint=self.words("say"))
-            self.field.on("keydown", self._typed, js_handler=SEND_ON_ENTER)
-            self.send = action("", self.press, icon="send", told=self.words("ask_both"),
-                               kind="main")  # fmt: skip
-
-    async def _typed(self, event: Any) -> None:
-        await self.ask(str(event.args))
-
-    async def press(self) -> None:
-        """Ask, or stop both."""
-        if self.stop is not None:
-            self.halt()
-        else:
-            await self.ask(str(self.field.value or ""))
+        self.composer = Composer(self.words, self.ask, "ask_both")
 
     async def ask(self, text: str) -> None:
         """Both answers, at once."""
-        if not text.strip() or self.stop is not None:
-            return
-        self.field.value, stop = "", Stop()
-        self.stop = stop
-        self.send.icon = "stop"
-        work = [side.answer(text, stop, self.view) for side in self.sides]
-        try:
+        going = self.composer.going
+        with going.begun():
+            work = [side.answer(text, going, self.view) for side in self.sides]
             for failed in await asyncio.gather(*work, return_exceptions=True):
                 if isinstance(failed, OwnlmError):
                     refuse(failed)
                 elif isinstance(failed, BaseException):
                     raise failed
-        finally:
-            self.stop = None
-            if not stop.gone:
-                self.send.icon = "send"
-
-    def leave(self) -> None:
-        """The page was closed."""
-        if self.stop is not None:
-            self.stop.leave()
-
-    def halt(self) -> None:
-        """End both answers."""
-        if self.stop is not None:
-            self.stop.press()

@@ -7,10 +7,11 @@ from nicegui import ui
 
 from ownlm.errors import OwnlmError
 from ownlm.inference.request import Chosen, Request
-from ownlm.serving.page.asking import Settings, Stop, for_text, writing
+from ownlm.serving.page.asking import Settings, for_text, writing
 from ownlm.serving.page.frame import View
-from ownlm.serving.page.parts import Text, action, area, heading, note, refuse
-from ownlm.serving.page.tokens import Shown, draw_alternatives, draw_scored, shown
+from ownlm.serving.page.going import Going
+from ownlm.serving.page.parts import Text, action, area, heading, note, refuse, rove
+from ownlm.serving.page.tokens import Shown, draw_alternatives, draw_scored, highlight, shown
 
 
 class Complete:
@@ -19,11 +20,14 @@ class Complete:
     def __init__(self, view: View) -> None:
         self.view, self.served, self.words = view, view.served, view.words
         self.settings = Settings(max_tokens=100)
+        self.beginning = ""
+        """What was typed for it."""
         self.request: Request | None = None
         """The first one for this text: where its prompt ends."""
         self.written: list[Chosen] = []
-        self.stop: Stop | None = None
-        ui.context.client.on_delete(self.leave)
+        self.drawn: list[Text] = []
+        """Its tokens on the page."""
+        self.going = Going(self._show)
 
     def build(self, view: View) -> None:
         """The page."""
@@ -36,6 +40,7 @@ class Complete:
         with ui.element("div").classes("two"):
             with ui.element("section").classes("written"):
                 self.place = ui.element("div").classes("tokens").props('dir="auto"')
+                rove(self.place)
                 self.legend = ui.element("div").classes("legend")
             with ui.element("aside"):
                 self.beside = ui.element("div").props("aria-live=polite")
@@ -45,14 +50,20 @@ class Complete:
             Text("span", self.words("unlikely"))
             note(self.words("token_help"))
         self.legend.visible = False
+        ui.context.slot.parent.on("keydown.escape", self.going.halt)
+
+    def _show(self, busy: bool) -> None:
+        self.go.text = self.words("stop" if busy else "go_on")
+        self.go.props["aria-label"] = self.go.text
 
     async def press(self) -> None:
         """Write, or stop writing."""
-        if self.stop is not None:
-            self.halt()
+        if self.going.busy:
+            self.going.halt()
             return
+        self.beginning = str(self.field.value or "")
         try:
-            self.request = for_text(self.served, str(self.field.value or ""), self.settings)
+            self.request = for_text(self.served, self.beginning, self.settings)
         except OwnlmError as error:
             refuse(error)
             return
@@ -61,39 +72,25 @@ class Complete:
     async def write(self, kept: list[Chosen]) -> None:
         """Go on behind the prompt and the tokens that are kept."""
         first = self.request
-        if first is None or self.stop is not None:
+        if first is None or self.going.busy:
             return
         ids = first.prompt + tuple(one.token for one in kept)
         room = self.served.lm.model.context + 1 - len(ids)
         request = replace(first, prompt=ids, max_tokens=max(1, min(first.max_tokens, room)))
-        stop = self.stop = Stop()
-        self.go.text, drawn = self.words("stop"), 0
         self.beside.clear()
+        drawn = 0
         try:
-            async for written in writing(self.served, request, stop):
-                self.written = kept + written.tokens
-                self.status.text = written.note(self.words)
-                if drawn == 0:
-                    self.redraw()
-                else:
-                    self.draw(drawn)
-                drawn = len(self.written)
+            with self.going.begun():
+                async for written in writing(self.served, request, self.going):
+                    self.written = kept + written.tokens
+                    self.status.text = written.note(self.words)
+                    if drawn == 0:
+                        self.redraw()
+                    else:
+                        self.draw(drawn)
+                    drawn = len(self.written)
         except OwnlmError as error:
             refuse(error)
-        finally:
-            self.stop = None
-            if not stop.gone:
-                self.go.text = self.words("go_on")
-
-    def leave(self) -> None:
-        """The page was closed."""
-        if self.stop is not None:
-            self.stop.leave()
-
-    def halt(self) -> None:
-        """End what is being written."""
-        if self.stop is not None:
-            self.stop.press()
 
     def tokens(self) -> list[Shown]:
         """What was written, as people see it; what is shown of it completes the prompt's last
@@ -119,21 +116,22 @@ class Complete:
         self.place.clear()
         with self.place:
             if self.request is not None and not self.request.source:
-                Text("span", str(self.field.value or ""), "given")
+                Text("span", self.beginning, "given")
         self.draw(0)
 
     def draw(self, since: int) -> None:
         """The tokens from `since` on behind those that are drawn."""
         tokens = self.tokens()
         with self.place:
-            draw_scored(tokens, self.look, since)
+            self.drawn[since:] = draw_scored(tokens, self.look, since)
         self.legend.visible = bool(tokens)
 
     def look(self, number: int) -> None:
         """What could stand in the place of a token."""
-        if self.stop is not None or number >= len(self.written):
+        if self.going.busy or number >= len(self.written):
             return
         token = self.tokens()[number]
+        highlight(self.drawn, number)
 
         async def take(id: int) -> None:
             other = next((o for o in self.written[number].top if o.token == id), None)

@@ -10,12 +10,14 @@ from nicegui import ui
 from ownlm.data.tasks.predictions import Prediction
 from ownlm.data.tasks.records import Record
 from ownlm.inference.language_model import LM
+from ownlm.inspection.fill import fills
 from ownlm.recipes.tuned import Tuned
 from ownlm.serving.page.parts import Text, action, choice, note
 from ownlm.serving.page.words import Words, language_of
 
 LANGUAGE, DARK = "ownlm_language", "ownlm_dark"
 """Cookies: the only thing that a page leaves in a browser."""
+IS_DARK = "() => emit(document.body.classList.contains('body--dark'))"
 
 
 class Served(Protocol):
@@ -48,12 +50,19 @@ class State(Protocol):
         """loading, ready, or why not."""
 
 
+def kinds_of(served: Any) -> list[str]:
+    """What the page of tasks can ask of a model: gaps to be filled, and the task it was taught."""
+    tuned = served.tuned
+    taught = [] if tuned is None or tuned.kind == "chat" else [tuned.kind]
+    return ["fill"] * fills(served.lm) + taught
+
+
 Fits = Callable[[Any], bool]
 FITS: dict[str, Fits] = {
     "chat": lambda served: served.service is not None and served.lm.tokenizer.chat is not None,
     "complete": lambda served: served.service is not None,
     "compare": lambda served: served.service is not None,
-    "tasks": lambda served: served.tuned is not None and served.tuned.kind != "chat",
+    "tasks": lambda served: bool(kinds_of(served)),
     "inside": lambda served: True,
 }
 """What a model must be for each page about models."""
@@ -93,6 +102,8 @@ class View:
         """The page with its frame; `settings` fill a drawer."""
         ui.run_javascript(f"document.documentElement.lang = {self.words.language!r}")
         ui.on_exception(self._fault)
+        if self.name:
+            ui.page_title(f"{self.words(self.name)} · ownlm")
         dark = ui.dark_mode(self.dark)
         drawer = self._drawer(settings) if settings is not None else None
         with ui.header(fixed=True).classes("top"):
@@ -118,18 +129,26 @@ class View:
                 link.props.update(here)
 
     def _tools(self, dark: ui.dark_mode, drawer: ui.right_drawer | None) -> None:
+        if self.name != "compare":  # there each side has its own
+            self._model()
+        if drawer is not None:
+            action("", drawer.toggle, icon="tune", told=self.words("settings"))
+        action("", None, icon="contrast", told=self.words("dark")).on(
+            "click", lambda event: self._turn(dark, not event.args), js_handler=IS_DARK
+        )
+        action(self.words("language"), self._speak, kind="language").props("flat dense")
+
+    def _model(self) -> None:
+        """Which model it is about, and a choice of others."""
         if len(self.fitting) > 1:
             names = {name: name for name in self.fitting}
             choice(names, self.served.name, self.words("model"), self._choose).classes("models")
         elif self.served is not None:
             Text("span", self.served.name, "model-name", dir="auto")
-        if drawer is not None:
-            action("", drawer.toggle, icon="tune", told=self.words("settings"))
-        action("", lambda: self._turn(dark), icon="contrast", told=self.words("dark"))
-        action(self.words("language"), self._speak, kind="language").props("flat dense")
 
     def _drawer(self, fill: Callable[[], None]) -> ui.right_drawer:
         with ui.right_drawer(value=False, bordered=True).classes("drawer") as drawer:
+            drawer.on("keydown.escape", drawer.hide)
             with ui.row().classes("spread"):
                 Text("h2", self.words("settings"))
                 action("", drawer.hide, icon="close", told=self.words("close"))
@@ -143,9 +162,9 @@ class View:
         other = "en" if self.words.language == "zh" else "zh"
         ui.run_javascript(_cookie(LANGUAGE, other) + "; location.reload()")
 
-    def _turn(self, dark: ui.dark_mode) -> None:
-        """Dark if it is light, and the other way; as the system says until it is first chosen."""
-        dark.value = not dark.value
+    def _turn(self, dark: ui.dark_mode, value: bool) -> None:
+        """Dark or light, whatever the system says."""
+        dark.value = value
         ui.run_javascript(_cookie(DARK, "dark" if dark.value else "light"))
 
 

@@ -9,12 +9,13 @@ from ownlm.inspection.attention_maps import attention_maps
 from ownlm.inspection.given import Given, given
 from ownlm.inspection.lens import logit_lens
 from ownlm.inspection.token_scores import token_scores
+from ownlm.inspection.ways import ways
 from ownlm.models.model import EncoderDecoder
 from ownlm.serving.page.attention import AttentionView
 from ownlm.serving.page.frame import View
 from ownlm.serving.page.lens import draw_lens
-from ownlm.serving.page.parts import action, area, heading, note, told
-from ownlm.serving.page.tokens import PART, Shown, draw_alternatives, draw_scored, shown
+from ownlm.serving.page.parts import action, area, heading, note, rove, told
+from ownlm.serving.page.tokens import PART, Shown, draw_alternatives, draw_scored, highlight, shown
 
 MOST = 160
 """Tokens that are drawn of a text at most: a head's picture has their square."""
@@ -33,7 +34,10 @@ class Inside:
 
     def build(self, view: View) -> None:
         """The page: the text, then a tab for each way to look."""
-        words = self.words
+        words, names = self.words, ways(self.served.lm)
+        if not names:
+            note(words("nothing"), "waiting")
+            return
         self.text = area(words("text"), EXAMPLE[words.language], rows=2)
         self.other: ui.textarea | None = None
         self.chat: ui.switch | None = None
@@ -48,15 +52,16 @@ class Inside:
             self.busy = ui.spinner(size="sm")
         self.busy.visible = False
         with ui.tabs().props("no-caps align=left").classes("ways-to-look") as tabs:
-            for name in LOOKS:
+            for name in names:
                 ui.tab(name, words(name))
-        with ui.tab_panels(tabs, value="attention").classes("looked-at").props("animated=false"):
+        with ui.tab_panels(tabs, value=names[0]).classes("looked-at").props("animated=false"):
             self.places = {}
-            for name in LOOKS:
+            for name in names:
                 with ui.tab_panel(name):
                     self.places[name] = ui.element("div")
         self.tabs = tabs
         tabs.on_value_change(lambda: self.press())
+        ui.timer(0.1, self.press, once=True)
 
     def given(self) -> Given:
         """What the model reads of the fields."""
@@ -70,7 +75,7 @@ class Inside:
 
     async def press(self) -> None:
         """Look in the way of the tab that is open."""
-        name = str(self.tabs.value or "attention")
+        name = str(self.tabs.value)
         self.busy.visible = True
         self.go.disable()
         try:
@@ -123,6 +128,7 @@ class Inside:
 
     def _draw_scores(self, tokens: list[Shown], ranks: list[int]) -> None:
         def look(number: int) -> None:
+            highlight(drawn, number)
             beside.clear()
             with beside:
                 heading(tokens[number].text)
@@ -132,8 +138,9 @@ class Inside:
 
         with ui.element("div").classes("two"):
             with ui.element("section"):
-                with ui.element("div").classes("tokens").props('dir="auto"'):
-                    draw_scored(tokens, look)
+                with ui.element("div").classes("tokens").props('dir="auto"') as place:
+                    rove(place)
+                    drawn = draw_scored(tokens, look)
                 note(self.words("token_help"))
             beside = ui.element("aside").props("aria-live=polite")
 

@@ -14,6 +14,16 @@ SEND_ON_ENTER = (
     " { e.preventDefault(); emit(e.target.value); } }"
 )
 """Not while an input method composes a word: there Enter ends the word."""
+ROVE = """(e) => {
+  const moves = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: %(columns)d, ArrowUp: -%(columns)d};
+  const all = [...e.currentTarget.querySelectorAll("[tabindex]")];
+  const to = all[all.indexOf(e.target) + moves[e.key]];
+  if (!to) return;
+  e.preventDefault();
+  e.target.tabIndex = -1;
+  to.tabIndex = 0;
+  to.focus();
+}"""
 
 
 class Text(TextElement):
@@ -37,7 +47,13 @@ def note(text: str, classes: str = "") -> Text:
 
 
 def action(
-    text: str, do: Handler, *, icon: str = "", kind: str = "", told: str = "", marker: str = ""
+    text: str,
+    do: Handler | None,
+    *,
+    icon: str = "",
+    kind: str = "",
+    told: str = "",
+    marker: str = "",
 ) -> ui.button:
     """A button; `kind` "main" for the one that the page is for. `told` names it where it shows an
     icon only."""
@@ -64,6 +80,17 @@ def area(label: str, value: str = "", *, rows: int = 3, hint: str = "") -> ui.te
     made.props(f'outlined autogrow input-style="min-height: {1.5 * rows}em"')
     made.props["aria-label"] = label or hint
     return made.classes("area").mark("field-" + mark_of(label or hint))
+
+
+def rove(place: ui.element, columns: int = 1) -> None:
+    """Make the elements in a place one stop of the Tab key, as their number makes sense: arrows go
+    from each to the next, up and down by `columns`. The elements have `stop` as tabindex."""
+    place.on("keydown", js_handler=ROVE % {"columns": columns})
+
+
+def stop(number: int) -> str:
+    """The tabindex of an element by its number: the first one is where the Tab key stops."""
+    return "-1" if number else "0"
 
 
 def mark_of(words: str) -> str:

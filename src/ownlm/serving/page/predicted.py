@@ -7,7 +7,10 @@ import numpy as np
 from nicegui import ui
 
 from ownlm.data.tasks.predictions import Classified, Estimate, Extract, Tagging, Vector, Writing
+from ownlm.inspection.fill import filled
+from ownlm.inspection.token_scores import Alternative
 from ownlm.serving.page.parts import Text, bar, heading, note
+from ownlm.serving.page.tokens import visible
 from ownlm.serving.page.words import Words
 
 MOST_BARS = 30
@@ -100,6 +103,18 @@ def span(context: str, said: Extract, words: Words) -> None:
             Text("span", context[end:])
         else:
             Text("span", context)
+
+
+def gaps(said: str, guesses: Sequence[Sequence[Alternative]], words: Words) -> None:
+    """The text with the likeliest words in its gaps, then what else each could hold."""
+    best = [found[0].token.text.strip() for found in guesses]
+    Text("p", filled(said, best), "big", dir="auto")
+    for number, found in enumerate(guesses, 1):
+        if len(guesses) > 1:
+            heading(words("gap", number=number), 3)
+        for place, one in enumerate(found):
+            share = one.probability
+            bar(visible(one.token.text), share, f"{share:.2%}", strong=place == 0)
 
 
 def similarities(texts: Sequence[str], vectors: Sequence[Vector], words: Words) -> None:

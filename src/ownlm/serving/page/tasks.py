@@ -1,4 +1,4 @@
-"""The page of a model that was taught a task: its fields, and its answer."""
+"""The page of what a model does with a text: its fields, and its answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +18,11 @@ from ownlm.data.tasks.predictions import (
 from ownlm.data.tasks.records import Origin, Question, Record, Tagged
 from ownlm.data.tasks.unlabelled import typed
 from ownlm.errors import DataError
+from ownlm.inspection.fill import fill
 from ownlm.recipes.lessons import read_as
 from ownlm.serving.page import predicted
-from ownlm.serving.page.frame import View
-from ownlm.serving.page.parts import action, area, heading, told
+from ownlm.serving.page.frame import View, kinds_of
+from ownlm.serving.page.parts import action, area, heading, note, told
 
 HERE = Origin("the page")
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -29,9 +30,13 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "regress": ("text", "second"),
     "span": ("question", "context"),
     "embed": ("lines",),
+    "fill": ("gaps",),
 }
 """Names of the fields of each task; others have one text."""
 TALL = ("context", "lines", "text")
+BEGIN = {"gaps": "gaps_example"}
+"""Words that stand in a field at first."""
+Draw = Callable[[], None]
 
 
 class Task:
@@ -39,37 +44,63 @@ class Task:
 
     def __init__(self, view: View) -> None:
         self.view, self.served, self.words = view, view.served, view.words
-        self.kind: str = view.served.tuned.kind
+        self.kinds = kinds_of(view.served)
+        self.kind = self.kinds[0]
 
     def build(self, view: View) -> None:
-        """The page."""
-        heading(self.words(self.kind), 1)
+        """The page: what to do, where there is a choice, and the form of it."""
+        if len(self.kinds) > 1:
+            names = {kind: self.words(kind) for kind in self.kinds}
+            choice = ui.toggle(names, value=self.kind, on_change=self._choose)
+            choice.props("no-caps unelevated").mark("kind")
+        self.form = ui.element("div").classes("form")
+        self._draw_form()
+
+    def _choose(self, event: Any) -> None:
+        self.kind = str(event.value)
+        self._draw_form()
+
+    def _draw_form(self) -> None:
+        self.form.clear()
         names = FIELDS.get(self.kind, ("text",))
-        self.fields = [area(self.words(name), rows=4 if name in TALL else 1) for name in names]
-        with ui.element("div").classes("row-tools"):
-            self.go = action(self.words("do"), self.press, kind="main", marker="go")
-            self.busy = ui.spinner(size="sm")
-        self.busy.visible = False
-        self.place = ui.element("section").classes("result").props("aria-live=polite")
+        with self.form:
+            if len(self.kinds) == 1:  # else the choice above says it
+                heading(self.words(self.kind), 1)
+            self.fields = [
+                area(self.words(name), self.words(BEGIN[name]) if name in BEGIN else "",
+                     rows=4 if name in TALL else 1)
+                for name in names
+            ]  # fmt: skip
+            with ui.element("div").classes("row-tools"):
+                self.go = action(self.words("do"), self.press, kind="main", marker="go")
+                self.busy = ui.spinner(size="sm")
+                if self.kind == "fill":
+                    note(self.words("gaps_help"))
+            self.busy.visible = False
+            self.place = ui.element("section").classes("result").props("aria-live=polite")
 
     async def press(self) -> None:
         """Ask the model."""
         texts = [str(field.value or "") for field in self.fields]
-        self.go.disable()
-        self.busy.visible = True
+        go, busy, place = self.go, self.busy, self.place
+        go.disable()
+        busy.visible = True
         try:
-            found = await told(self.ask(texts))
+            draw = await told(self.ask(texts))
         finally:
-            self.go.enable()
-            self.busy.visible = False
-        if found is not None:
-            self.place.clear()
-            with self.place:
+            go.enable()
+            busy.visible = False
+        if draw is not None:
+            place.clear()
+            with place:
                 heading(self.words("result"))
-                self.draw(*found)
+                draw()
 
-    async def ask(self, texts: list[str]) -> tuple[list[Record], list[Prediction]]:
-        """The records of what was typed, and what the model says. DataError for a blank text."""
+    async def ask(self, texts: list[str]) -> Draw:
+        """Ask the model; what comes draws its answer. DataError for a blank text."""
+        if self.kind == "fill":
+            found = await self.served.alone(lambda: fill(self.served.lm, texts[0]))
+            return lambda: predicted.gaps(texts[0], found, self.words)
         if self.kind == "embed":
             lines = [line for line in texts[0].split("\n") if line.strip()]
             if len(lines) < 2:
@@ -77,7 +108,8 @@ class Task:
             records = [self.record(line) for line in lines]
         else:
             records = [self.record(*texts)]
-        return records, await self.served.predict(records)
+        said = await self.served.predict(records)
+        return lambda: self.draw(records, said)
 
     def record(self, text: str, other: str = "") -> Record:
         """What was typed, as the task reads it."""
@@ -88,7 +120,7 @@ class Task:
 
     def draw(self, records: list[Record], said: list[Prediction]) -> None:
         """The answer, in the form of the task."""
-        if self.kind == "embed":
+        if isinstance(said[0], Vector):
             vectors = [one for one in said if isinstance(one, Vector)]
             predicted.similarities([text_of(one) for one in records], vectors, self.words)
             return

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from nicegui import ui
 
 from ownlm.inspection.given import Piece
-from ownlm.serving.page.parts import Text, bar
+from ownlm.serving.page.parts import Text, bar, stop
 from ownlm.tokenization.tokenizer import Tokenizer
 
 PART = "▪"
@@ -59,18 +59,24 @@ def draw_scored(
     tokens: Sequence[Shown], choose: Callable[[int], Any], since: int = 0
 ) -> list[Text]:
     """Tokens from `since` on, coloured by probability; each tells it when pointed at, and can be
-    chosen."""
+    chosen. The Tab key stops at the first one only: the place around them is to `rove`."""
     made = []
     for number, token in enumerate(tokens[since:], since):
         one = Text("span", visible(token.text), "token scored" + " control" * token.control)
         if token.logprob is not None:
             one.style(f"--surprise: {surprise(token.logprob):.3f}")
             one.props["data-tip"] = f"{math.exp(token.logprob):.2%}"
-        one.props.update({"role": "button", "tabindex": "0", "aria-label": label(token)})
-        one.on("click", lambda number=number: choose(number))
-        one.on("keydown.enter", lambda number=number: choose(number))
+        one.props.update({"role": "button", "tabindex": stop(number), "aria-label": label(token)})
+        for event in ("click", "keydown.enter", "keydown.space.prevent"):
+            one.on(event, lambda number=number: choose(number))
         made.append(one.mark(f"token-{number}"))
     return made
+
+
+def highlight(drawn: Sequence[Text], number: int) -> None:
+    """Mark one of the tokens that were drawn."""
+    for place, one in enumerate(drawn):
+        one.classes(add="chosen") if place == number else one.classes(remove="chosen")
 
 
 def label(token: Shown) -> str:

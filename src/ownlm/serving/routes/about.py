@@ -61,7 +61,7 @@ def told(served: Served) -> dict[str, Any]:
         "created": SINCE,
         "owned_by": "ownlm",
         "max_model_len": served.context,
-        "task": served.tuned.kind if served.tuned else "generate",
+        "task": served.does,
     }
     if served.tuned and served.tuned.task.labels:
         found["labels"] = [*served.tuned.task.labels]
