@@ -85,7 +85,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(
     broken.mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (broken / name).write_bytes((folder / name).read_bytes())
-    assert main(["serve", str(broken), "--port", "0"]) == 4
+    assert main(["serve", str(broken), "--port", "0", "--no-page"]) == 4
     assert "broken" in capsys.readouterr().err
 
 
