@@ -12,6 +12,8 @@ from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
 from ownlm.models.model import Model
 from ownlm.nn.config import RopeScaling
+from ownlm.nn.paged import PagedLayer
+from ownlm.nn.pieces import Group
 
 SIZE = 4
 PAGED: dict[str, dict[str, Any]] = {
@@ -275,3 +277,28 @@ def test_a_pack_of_sources_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lengths == [24, 40, 9]
     for heard, ids, logits in zip(SOURCES, TEXTS, found):
         assert (logits - answered(model, heard.source, ids)).abs().max() < 1e-4
+
+
+def test_sources_are_gathered_once_for_as_long_as_the_same_texts_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = made("bart")
+    runner = reserved(model)
+    gathered, count = PagedLayer._gathered, [0]
+
+    def counted(layer: PagedLayer, group: Group) -> Any:
+        count[0] += 1
+        return gathered(layer, group)
+
+    monkeypatch.setattr(PagedLayer, "_gathered", counted)
+    works = [Work([n], 0, [n], False, *SOURCES[n], True) for n in (0, 3)]
+    steps = [works]
+    steps += [[one._replace(ids=[7], start=n, hears=False) for one in works] for n in (1, 2)]
+    steps += [steps[2][:1], [Work([5], 0, [9], False, text(5, 3), SOURCES[3].source_blocks, True)]]
+    counts = []
+    for step in steps:
+        count[0] = 0
+        found = runner.read(step)
+        counts.append(count[0] // 2)  # two layers
+    assert counts == [2, 1, 1, 2, 2]  # each time the texts themselves
+    assert (found - answered(model, text(5, 3), [5])).abs().max() < 1e-4

@@ -105,9 +105,10 @@ class ModelRunner:
 
     @property
     def bytes_per_token(self) -> int:
-        """What keys and values of a token take in all layers."""
-        stack = self.model.architecture.stack
-        return 2 * stack.layers * stack.kv_heads * stack.head_dim * self.model.dtype.itemsize
+        """What keys and values of a token take in all layers; those of sources are kept twice."""
+        stack, times = self.model.architecture.stack, 2 if self.model.architecture.encoder else 1
+        size = stack.layers * stack.kv_heads * stack.head_dim * self.model.dtype.itemsize
+        return 2 * times * size
 
 
 class TorchRunner(ModelRunner):

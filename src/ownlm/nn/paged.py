@@ -8,7 +8,7 @@ Shapes: N tokens of all texts, R rows of a group, T queries, S keys, H query hea
 heads, K head width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from torch import Tensor
 from ownlm.nn.cache import Cache, Kernel, LayerCache
 from ownlm.nn.mask import Mask, Span
 from ownlm.nn.pieces import Group, Piece, Relative, Sight, Slots, Step
+
+KeysValues = tuple[Tensor, Tensor]
 
 
 class PagedLayer(LayerCache):
@@ -26,6 +28,8 @@ class PagedLayer(LayerCache):
         self.shape = blocks + 1, size
         """One block more, the last, is never written to."""
         self.step: Step | None = None
+        self._heard: dict[object, KeysValues] = {}
+        """Of the sources that the last step read, group by group: the next one reads them too."""
 
     def attend(
         self,
@@ -40,13 +44,14 @@ class PagedLayer(LayerCache):
         stored before anything is read."""
         assert self.step is not None, "a step is begun before the model is called"
         self._store((k_BGTK, v_BGTK), self.step.slots)
-        return self._answers(kernel, q_BHTK, mask, dropout, self.step.own)
+        own = self.step.own
+        return self._answers(kernel, q_BHTK, mask, dropout, own, map(self._gathered, own.groups))
 
     def attend_memory(
         self,
         kernel: Kernel,
         q_BHTK: Tensor,
-        made: tuple[Tensor, Tensor] | None,
+        made: KeysValues | None,
         mask: Mask | None,
         dropout: float,
     ) -> Tensor:
@@ -55,8 +60,11 @@ class PagedLayer(LayerCache):
         if made is not None:
             assert self.step.source_slots is not None, "what is made comes with this step"
             self._store(made, self.step.source_slots)
-        whole = Mask(self.step.span, causal=True)
-        return self._answers(kernel, q_BHTK, whole, dropout, self.step.sources)
+            self._heard = {}
+        known, groups = self._heard, self.step.sources.groups
+        self._heard = {one.name: known.get(one.name) or self._gathered(one) for one in groups}
+        whole, read = Mask(self.step.span, causal=True), self._heard.values()
+        return self._answers(kernel, q_BHTK, whole, dropout, self.step.sources, read)
 
     def copy(self, pairs: Tensor) -> None:
         """Let the second block of each pair (P, 2) hold what the first does."""
@@ -64,7 +72,7 @@ class PagedLayer(LayerCache):
             if held is not None:
                 held[pairs[:, 1]] = held[pairs[:, 0]]
 
-    def _store(self, made: tuple[Tensor, Tensor], slots: Slots) -> None:
+    def _store(self, made: KeysValues, slots: Slots) -> None:
         self._keys = self._stored(self._keys, made[0], slots)
         self._values = self._stored(self._values, made[1], slots)
 
@@ -80,22 +88,32 @@ class PagedLayer(LayerCache):
             flat.index_fill_(0, slots.unused, 0)
         return held
 
+    @staticmethod
     def _answers(
-        self, kernel: Kernel, q_BHTK: Tensor, mask: Mask, dropout: float, sight: Sight
+        kernel: Kernel,
+        q_BHTK: Tensor,
+        mask: Mask,
+        dropout: float,
+        sight: Sight,
+        read: Iterable[KeysValues],
     ) -> Tensor:
+        """What the queries make of what each group reads."""
         answers = []
-        for group in sight.groups:
+        for group, (k_RGSK, v_RGSK) in zip(sight.groups, read, strict=True):
             q_RHTK = q_BHTK[0][:, group.places].transpose(0, 1)
-            k_RGSK, v_RGSK = (self._read(held, group) for held in (self._keys, self._values))
             y_RHTK = kernel(q_RHTK, k_RGSK, v_RGSK, group.mask(mask), dropout)
             answers.append(y_RHTK.transpose(1, 2).flatten(0, 1))
         together = answers[0] if len(answers) == 1 else torch.cat(answers)
         return together[sight.order].transpose(0, 1)[None]
 
-    def _read(self, held: Tensor | None, group: Group) -> Tensor:
-        """Keys or values of a group, (R, G, S, K)."""
-        assert held is not None, "something was stored before"
-        return held[group.table].flatten(1, 2)[:, : group.keys].transpose(1, 2)
+    def _gathered(self, group: Group) -> KeysValues:
+        """Keys and values of a group, (R, G, S, K)."""
+        assert self._keys is not None and self._values is not None, "something was stored before"
+        k_RGSK, v_RGSK = (
+            held[group.table].flatten(1, 2)[:, : group.keys].transpose(1, 2)
+            for held in (self._keys, self._values)
+        )
+        return k_RGSK, v_RGSK
 
 
 class PagedCache(Cache):

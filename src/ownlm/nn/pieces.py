@@ -79,6 +79,8 @@ class Group:
     """(R, C): blocks of the keys; behind a text's own the empty one."""
     keys: int
     """S."""
+    name: object = None
+    """Equal for groups that read the same places of storage."""
     relative: Relative | None = None
     masks: dict[object, Mask] = field(default_factory=dict)
 
@@ -211,6 +213,7 @@ class Step:
             positions=self._tensor([[row.sees[t] for t in ts] for row, ts in zip(rows, padded)]),
             table=self._tensor(tables),
             keys=keys,
+            name=(keys, *map(tuple, tables)),
             relative=relative,
         )
 
