@@ -57,8 +57,8 @@ class EngineConfig(Config):
     """What keys and values may take; 0: what all texts at full length need, or half of the
     memory that is free."""
     chunk: int = Field(default=256, ge=1)
-    """Tokens of prompts that are read in one step: more reads prompts faster, less lets those
-    who are writing wait less."""
+    """Tokens of prompts and sources that are read in one step: more reads them faster, less lets
+    those who are writing wait less. A source is read at once."""
     prefix_cache: bool = True
     """Whether the beginning of a prompt that was read before is not read again."""
     lookup: int = Field(default=0, ge=0, le=64)
