@@ -20,6 +20,8 @@ from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.templates import with_template
 from ownlm.tokenization.train import train_tokenizer
 
+from . import published
+
 
 class Scripted:
     """Writes what it is told, a token an event; counts what is running."""
@@ -108,7 +110,7 @@ def served_by(scripted: Scripted, name: str = "tiny") -> Served:
 
 
 class Client:
-    """Blocking requests to an application in memory."""
+    """Blocking requests to an application in memory; what it answers must be as published."""
 
     def __init__(self, state: State) -> None:
         self.app = make_app(state)
@@ -120,7 +122,9 @@ class Client:
             async with httpx2.AsyncClient(transport=transport, base_url=base) as client:
                 return await client.request(method, path, **given)
 
-        return asyncio.run(ask())
+        response = asyncio.run(ask())
+        published.check(path, response)
+        return response
 
     def post(self, path: str, json: Any = None, **given: Any) -> httpx2.Response:
         return self("POST", path, **({"json": json} if json is not None else {}), **given)

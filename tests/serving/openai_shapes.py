@@ -6,14 +6,26 @@ not know and fill in what is missing; here both are faults.
 """
 
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
+from openai.types import Model
+from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 T = TypeVar("T", bound=BaseModel)
 
-KNOWN = {"Response": {"store", "presence_penalty", "frequency_penalty"}}
-"""In the description of Open Responses, not in openai-python."""
+EVENTS: dict[str, Any] = {
+    get_args(kind.model_fields["type"].annotation)[0]: kind
+    for kind in get_args(get_args(ResponseStreamEvent)[0])
+}
+"""Of a stream of /v1/responses, by their type."""
+KNOWN = {
+    "Response": {"store", "presence_penalty", "frequency_penalty"},
+    "ResponseFunctionCallArgumentsDoneEvent": {"name"},
+    "Model": {"max_model_len", "task", "labels"},
+}
+"""What answers have besides: of a response, names in the description of Open Responses; of its
+event, what OpenAI's own description requires and openai-python lacks; of a model, vLLM's, ours."""
 REQUIRED: dict[str, set[str]] = {
     "ChatCompletion": {"id", "choices", "created", "model", "object", "usage"},
     "ChatCompletionChunk": {"id", "choices", "created", "model", "object"},
@@ -79,7 +91,32 @@ class Completion(Shape):
 
 class CompletionChunk(Completion):
     choices: list[ChunkChoice]  # type: ignore[assignment]
-    usage: Usage | None  # type: ignore[assignment]
+    usage: Usage | None = None  # type: ignore[assignment]
+
+
+class Models(Shape):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Vector(Shape):
+    """openai-python asks for base64, but types numbers: it decodes before."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class ReadTokens(Shape):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Vectors(Shape):
+    object: Literal["list"]
+    data: list[Vector]
+    model: str
+    usage: ReadTokens
 
 
 class Error(Shape):

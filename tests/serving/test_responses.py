@@ -1,19 +1,15 @@
 """/v1/responses, without memory: one response and the events that build it."""
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response
 
 from .conftest import Client, Scripted
-from .openai_shapes import valid
+from .openai_shapes import EVENTS, valid
 
 PATH = "/v1/responses"
-EVENTS = {
-    get_args(kind.model_fields["type"].annotation)[0]: kind
-    for kind in get_args(get_args(ResponseStreamEvent)[0])
-}
 ADD = {"type": "function", "name": "add", "parameters": {"type": "object"}, "strict": True}
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 

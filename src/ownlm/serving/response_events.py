@@ -109,7 +109,8 @@ class Answer:
         else:
             item["arguments"] = "".join(self._parts)
             kind = "response.function_call_arguments.done"
-            yield self._event(kind, **self._place(part=False), arguments=item["arguments"])
+            told = {"name": item["name"], "arguments": item["arguments"]}
+            yield self._event(kind, **self._place(part=False), **told)
         place = len(self.output) - 1
         yield self._event("response.output_item.done", output_index=place, item=item)
 
@@ -178,5 +179,4 @@ def opened(body: ResponseBody, model: str) -> dict[str, Any]:
         "top_p": 1.0 if body.top_p is None else body.top_p,
         "truncation": "disabled",
         "usage": None,
-        "user": body.user,
-    }
+    } | ({} if body.user is None else {"user": body.user})
