@@ -12,7 +12,7 @@ pytest.importorskip("llguidance")
 
 from ownlm.errors import ConfigError
 from ownlm.inference.config import EngineConfig, SamplingConfig
-from ownlm.inference.constraint import BYTES, CHOICES, DEPTH, Grammars, _Vocabulary
+from ownlm.inference.constraint import BYTES, CHOICES, DEPTH, Grammars, Vocabulary
 from ownlm.inference.engine import Engine
 from ownlm.inference.language_model import LM
 from ownlm.inference.request import Constraint, Event, Request
@@ -94,7 +94,7 @@ def test_words_as_tokens_fit_too(kind: Any) -> None:
 def test_a_text_is_cut_into_tokens_that_spell_it(shared_data: Path) -> None:
     """Of a tokenizer that begins every text with a space."""
     tokenizer = load_tokenizer(shared_data / "weights" / "stories15M")
-    vocabulary = _Vocabulary(tokenizer)
+    vocabulary = Vocabulary(tokenizer)
     for text in ("choice", " choice", '{"a', "漢字\n", "x" * 20, "\n\n"):
         ids = vocabulary(text)
         assert b"".join(vocabulary.tokens[id] for id in ids) == text.encode()

@@ -101,10 +101,10 @@ def test_a_worker_serves_again_after_a_fault_and_after_it_was_killed() -> None:
 def test_a_worker_ends_with_its_renderer() -> None:
     render = Renderer("fine")
     render([{}], NOW)
-    worker = render._worker
-    assert worker is not None and worker.poll() is None
+    process = render._worker._process
+    assert process is not None and process.poll() is None
     del render
-    assert worker.poll() is not None
+    assert process.poll() is not None
 
 
 def test_threads_share_a_worker() -> None:

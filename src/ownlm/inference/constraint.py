@@ -55,12 +55,11 @@ class Grammars:
 
     def matcher(self, constraint: Constraint) -> "GrammarMatcher":
         """One that has seen nothing. ConfigError for a constraint that is none, or too large."""
-        llguidance = _library()
-        grammar = _grammar(constraint, llguidance.LLMatcher)
+        llguidance, grammar = _library(), grammar_of(constraint)
         limits = llguidance.LLParserLimits(**LIMITS)
         found = llguidance.LLMatcher(self.open(), grammar, log_level=0, limits=limits)
         if found.is_error():
-            raise _refused(constraint, found.get_error())
+            raise refused(constraint, found.get_error())
         return GrammarMatcher(found, self.tokenizer.vocab_size)
 
     def open(self) -> "LLTokenizer":
@@ -68,9 +67,14 @@ class Grammars:
         llguidance = _library()
         with self._lock:
             if self._tokens is None:
-                wrapper = llguidance.TokenizerWrapper(_Vocabulary(self.tokenizer))
+                wrapper = llguidance.TokenizerWrapper(self.vocabulary)
                 self._tokens = llguidance.LLTokenizer(wrapper, n_vocab=self.tokenizer.vocab_size)
             return self._tokens
+
+    @functools.cached_property
+    def vocabulary(self) -> "Vocabulary":
+        """The tokens, as llguidance asks for them."""
+        return Vocabulary(self.tokenizer)
 
 
 class GrammarMatcher:
@@ -102,7 +106,7 @@ class GrammarMatcher:
                               where="constraint")  # fmt: skip
 
 
-class _Vocabulary:
+class Vocabulary:
     """A tokenizer as llguidance asks for one."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -155,8 +159,9 @@ class _Vocabulary:
         return max(map(len, self._ids))
 
 
-def _grammar(constraint: Constraint, matcher: Any) -> str:
-    """A constraint in llguidance's own form."""
+def grammar_of(constraint: Constraint) -> str:
+    """A constraint in llguidance's own form; ConfigError for one that is too large."""
+    matcher = _library().LLMatcher
     _check_size(constraint)
     if constraint.kind == "choice":
         return str(matcher.grammar_from_regex("|".join(map(_literal, constraint.choices))))
@@ -167,7 +172,10 @@ def _grammar(constraint: Constraint, matcher: Any) -> str:
     }
     if constraint.kind not in make:
         raise ConfigError(f"{constraint.kind!r:.80} is unknown", where="constraint")
-    return make[constraint.kind](constraint.text)
+    try:
+        return make[constraint.kind](constraint.text)
+    except ValueError as error:
+        raise refused(constraint, str(error)) from None
 
 
 def _literal(text: str) -> str:
@@ -179,17 +187,17 @@ def _check_size(constraint: Constraint) -> None:
     texts = [constraint.text, *constraint.choices]
     size = sum(len(text.encode("utf-8", "replace")) for text in texts)
     if size > BYTES:
-        raise _refused(constraint, f"{size:,} bytes are more than {BYTES:,}")
+        raise refused(constraint, f"{size:,} bytes are more than {BYTES:,}")
     if constraint.kind == "choice" and not 0 < len(constraint.choices) <= CHOICES:
         count = len(constraint.choices)
-        raise _refused(constraint, f"1 to {CHOICES} choices are possible, found {count}")
+        raise refused(constraint, f"1 to {CHOICES} choices are possible, found {count}")
     if constraint.kind != "choice" and (depth := _depth(constraint.text)) > DEPTH:
-        raise _refused(constraint, f"nested {depth} deep, {DEPTH} is the limit")
+        raise refused(constraint, f"nested {depth} deep, {DEPTH} is the limit")
     if constraint.kind == "json":
         try:
             json.loads(constraint.text)
         except (ValueError, RecursionError) as error:
-            raise _refused(constraint, f"the schema is no JSON: {error}") from None
+            raise refused(constraint, f"the schema is no JSON: {error}") from None
 
 
 def _depth(text: str) -> int:
@@ -204,7 +212,8 @@ def _depth(text: str) -> int:
     return most
 
 
-def _refused(constraint: Constraint, why: str) -> ConfigError:
+def refused(constraint: Constraint, why: str) -> ConfigError:
+    """What is said of a constraint that is none."""
     return ConfigError(f"{constraint.kind}: {_short(why)}", where="constraint")
 
 

@@ -87,6 +87,8 @@ class Job:
             async for event in stream:
                 watch.see(event)
                 if event.finish in ("error", "cancelled"):
+                    if event.tokens:
+                        yield event._replace(finish="")
                     raise Failed(event.error or event.finish)
                 yield event
                 if event.finish:
@@ -133,17 +135,15 @@ async def ended(tasks: Sequence["asyncio.Task[None]"]) -> None:
 
 
 async def in_thread(state: State, work: Callable[[], Plan]) -> Plan:
-    """Turn a prompt into ids beside the event loop, and see that it can be answered; few at a
-    time."""
-
-    def run() -> Plan:
-        plan = work()
-        if plan.requests[0].constraint is not None:  # the same for all
-            plan.served.check(plan.requests[0])
-        return plan
-
+    """Turn a prompt into ids beside the event loop, few at a time. A constraint is tried before it
+    reaches the engine, one at a time: what takes long to compile holds up no other request."""
     async with state.reading:
-        return await asyncio.to_thread(run)
+        plan = await asyncio.to_thread(work)
+    first = plan.requests[0]  # the constraint is the same for all
+    if first.constraint is not None:
+        async with state.trying():
+            await asyncio.to_thread(plan.served.check, first)
+    return plan
 
 
 def _joined(events: Sequence[Event]) -> Text:

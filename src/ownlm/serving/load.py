@@ -1,5 +1,6 @@
 """Models from disk, ready to be served."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -7,7 +8,9 @@ from ownlm.inference.config import EngineConfig
 from ownlm.inference.engine import Engine
 from ownlm.inference.language_model import LM, load
 from ownlm.inference.pick import Weights, make_engine
+from ownlm.inference.request import Request
 from ownlm.inference.service import Service
+from ownlm.inference.trial import Trial
 from ownlm.serving.served import Load, Served, task_of, vectors_of
 
 Make = Callable[[LM], tuple[Engine, str]]
@@ -44,6 +47,7 @@ def served(name: str, lm: LM, make: Make) -> Served:
 
 def writing(name: str, lm: LM, engine: Engine, about: str = "") -> Served:
     """A model that writes with this engine."""
+    trial = Trial(engine.grammars)
 
     def now() -> Load:
         stats = engine.stats
@@ -51,12 +55,17 @@ def writing(name: str, lm: LM, engine: Engine, about: str = "") -> Served:
         cached, read = stats.cached_tokens, stats.prompt_tokens
         return Load(stats.running, stats.waiting, used, cached, read)
 
+    def check(request: Request) -> None:
+        engine.prepare(dataclasses.replace(request, constraint=None))
+        if request.constraint is not None:
+            trial(request.constraint)
+
     return Served(
         name,
         lm,
         Service(engine),
         load=now,
-        check=engine.prepare,
+        check=check,
         rows=engine.config.rows,
         context=engine.context,
         about=about,

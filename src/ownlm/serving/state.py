@@ -1,7 +1,8 @@
 """What a running server knows: its models, whether it is ready, who may ask."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Literal
 
 from ownlm.serving.config import ServeConfig
@@ -10,6 +11,8 @@ from ownlm.serving.refusal import Refusal, bad, busy, no_such_model
 from ownlm.serving.served import Served
 
 Phase = Literal["loading", "ready", "draining", "failed"]
+CONSTRAINTS = 64
+"""Schemas, expressions and grammars that may wait to be compiled; more are refused."""
 
 
 class Ticket:
@@ -44,6 +47,20 @@ class State:
         """Beginnings of paths that browsers open."""
         self.reading = asyncio.Semaphore(4)
         """How many prompts are turned into ids at once."""
+        self._compiling = asyncio.Lock()
+        self._to_compile = 0
+
+    @contextlib.asynccontextmanager
+    async def trying(self) -> AsyncIterator[None]:
+        """While a constraint is tried, one at a time; 503 where many wait."""
+        if self._to_compile >= CONSTRAINTS:
+            raise busy(f"{CONSTRAINTS} constraints wait to be compiled, which is the limit")
+        self._to_compile += 1
+        try:
+            async with self._compiling:
+                yield
+        finally:
+            self._to_compile -= 1
 
     def is_page(self, path: str) -> bool:
         """Whether a browser opens this path."""

@@ -1,18 +1,12 @@
 """Rendering a chat template in a worker process, within limits of time, memory and length."""
 
-import contextlib
 import datetime
-import json
-import os
-import subprocess
-import sys
-import threading
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ownlm.errors import DataError
+from ownlm.worker import Ended, Worker
 
 LONGEST_SOURCE = 1 << 20
 """Characters of a template; published ones have up to 30,000."""
@@ -51,9 +45,8 @@ class Renderer:
                 f"{len(source):,} characters are no chat template; {LONGEST_SOURCE:,} is the limit",
                 where="chat_template",
             )
-        self._source, self._limits = source, limits or Limits()
-        self._lock, self._owner = threading.Lock(), 0
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._limits = limits or Limits()
+        self._worker = Worker(_SCRIPT, {"source": source} | self._limits._asdict())
 
     def __call__(self, jobs: Sequence[Mapping[str, Any]], now: datetime.datetime) -> list[Rendered]:
         """The rendering of each set of variables; `now` is the time that templates are told.
@@ -64,76 +57,20 @@ class Renderer:
         found: list[Rendered] = []
         for first in range(0, len(jobs), _AT_ONCE):
             request = {"now": now.isoformat(), "jobs": list(jobs[first : first + _AT_ONCE])}
-            with self._lock:
-                answers = json.loads(self._ask(json.dumps(request).encode("ascii") + b"\n"))
             found += [
-                Rendered(said) if kind == "text" else Rendered("", said) for kind, said in answers
+                Rendered(said) if kind == "text" else Rendered("", said)
+                for kind, said in self._ask(request)
             ]
         return found
 
-    def _ask(self, line: bytes) -> bytes:
-        worker = self._started()
-        assert worker.stdin and worker.stdout
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            worker.kill()
-
-        timer = threading.Timer(self._limits.seconds, end)
-        timer.daemon = True
-        timer.start()
+    def _ask(self, request: Mapping[str, Any]) -> list[list[str]]:
         try:
-            worker.stdin.write(line)
-            worker.stdin.flush()
-            answer = worker.stdout.readline()
-        except BrokenPipeError:
-            answer = b""
-        except BaseException:  # Ctrl-C: what it still answers is for no one
-            self._stop()
-            raise
-        finally:
-            timer.cancel()
-        if not answer.endswith(b"\n"):
-            self._stop()
+            answers: list[list[str]] = self._worker.ask(request, self._limits.seconds)
+        except Ended as ended:
             time = f"more than {self._limits.seconds:g} seconds"
             raise DataError(
-                f"the template takes {time if late.is_set() else 'too much memory or time'}",
+                f"the template takes {time if ended.late else 'too much memory or time'}",
                 where="chat_template",
                 next_command="use another template: this one may have been made to do harm",
-            )
-        return answer
-
-    def _started(self) -> "subprocess.Popen[bytes]":
-        if self._worker is not None and self._owner == os.getpid() and self._worker.poll() is None:
-            return self._worker
-        self._worker, self._owner = None, os.getpid()
-        worker: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        assert worker.stdin
-        self._ending = weakref.finalize(self, _end, worker, self._owner)
-        first = {"source": self._source} | self._limits._asdict()
-        self._worker = worker
-        with contextlib.suppress(BrokenPipeError):  # noted when it is asked
-            worker.stdin.write(json.dumps(first).encode("ascii") + b"\n")
-        return worker
-
-    def _stop(self) -> None:
-        self._ending()
-        self._worker = None
-
-
-def _end(worker: "subprocess.Popen[bytes]", owner: int) -> None:
-    """Kill a worker and close what leads to it; the child of a fork leaves it alone."""
-    if os.getpid() != owner:
-        return
-    worker.kill()
-    worker.wait()
-    for stream in (worker.stdin, worker.stdout):
-        assert stream
-        with contextlib.suppress(OSError):  # what it was still to be told
-            stream.close()
+            ) from None
+        return answers
