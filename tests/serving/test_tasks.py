@@ -1,6 +1,7 @@
 """Models that were taught a task: labels, scores, tags, answers, translations, vectors."""
 
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,13 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+import torch
 
+from ownlm.errors import CheckpointError
 from ownlm.inference.language_model import load
+from ownlm.models.model import SingleStack
+from ownlm.models.sentences import Embedder, Pooling, load_embedder
+from ownlm.objectives.tasks.embed import Embed
 from ownlm.recipes.predict import asked, predict
 from ownlm.recipes.subject import subject
 from ownlm.recipes.tuned import saver
@@ -116,6 +122,41 @@ def test_vectors_that_cannot_be(taught: Taught, change: dict[str, Any]) -> None:
     response = taught("embed").post("/v1/embeddings", {"model": "taught", "input": "a"} | change)
     assert response.status_code == 400
     assert response.json()["error"]["param"].partition(".")[0] in change
+
+
+@pytest.mark.parametrize("pooling", ["first", "last", "mean"])
+def test_vectors_are_pooled_as_the_folder_says(tmp_path: Path, pooling: Pooling) -> None:
+    folder = embedder(tmp_path, pooling)
+    lm = load(folder)
+    served = Served("taught", lm, tuned=task_of(lm))
+    ask = Client(State(ServeConfig(), {"taught": served}))
+    (row,) = data(ask, "/v1/embeddings", input="a boat sails")
+    assert served.tuned is not None and isinstance(served.tuned.task, Embed)
+    ids = torch.from_numpy(served.tuned.task.sequence("a boat sails", 0).ids)[None]
+    with torch.no_grad():
+        wanted = load_embedder(folder)(ids)[0].tolist()
+        other = Embedder(lm.model, "mean" if pooling != "mean" else "first", True)(ids)[0].tolist()
+    assert row["embedding"] == pytest.approx(wanted, abs=1e-5)
+    assert row["embedding"] != pytest.approx(other, abs=1e-2)
+
+
+def test_pooling_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    folder = embedder(tmp_path, "mean")
+    path = folder / "1_Pooling" / "config.json"
+    flags = {"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | flags))
+    with pytest.raises(CheckpointError, match="pooling_mode_max_tokens"):
+        task_of(load(folder))
+
+
+def embedder(folder: Path, pooling: Pooling) -> Path:
+    """A folder as sentence-transformers has them, of a new model."""
+    config = tuning("embed", "bert-tiny").with_values(SHAPE | {"out": str(folder)})
+    fresh = subject(config, [], [WORDS] * 20)
+    assert isinstance(fresh.model, SingleStack)
+    Embedder(fresh.model, pooling, normalised=True).save(folder)
+    fresh.tokenizer.save(folder)
+    return folder
 
 
 def test_tags(taught: Taught) -> None:

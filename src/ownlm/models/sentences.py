@@ -66,13 +66,24 @@ def is_embedder(folder: Path) -> bool:
     return (folder / "modules.json").is_file()
 
 
+def pooling_of(folder: Path) -> Pooling:
+    """How a folder pools; CheckpointError names what cannot be done."""
+    return _pooling(_parts(folder)[1] / "config.json")
+
+
 def load_embedder(
     folder: Path | str,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> Embedder:
     """The embedder in a folder; CheckpointError names what it cannot do."""
-    folder = Path(folder)
+    transformer, pooling, normalised = _parts(Path(folder))
+    model, _ = load_model(transformer, device, dtype)
+    return Embedder(model, _pooling(pooling / "config.json"), normalised).eval()
+
+
+def _parts(folder: Path) -> tuple[Path, Path, bool]:
+    """Where model and pooling lie, and whether vectors are brought to length one."""
     where = str(folder / "modules.json")
     modules = _read(folder / "modules.json", list)
     named = [m for m in modules if isinstance(m, dict)]
@@ -83,8 +94,7 @@ def load_embedder(
             where=where,
         )
     transformer, pooling = (_inside(folder, m.get("path", ""), where) for m in named[:2])
-    model, _ = load_model(transformer, device, dtype)
-    return Embedder(model, _pooling(pooling / "config.json"), len(kinds) == 3).eval()
+    return transformer, pooling, len(kinds) == 3
 
 
 def _inside(folder: Path, path: Any, where: str) -> Path:

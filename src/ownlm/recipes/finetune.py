@@ -35,7 +35,7 @@ from ownlm.recipes import judged, machine
 from ownlm.recipes.lessons import Lessons, lessons, read_records, texts_of
 from ownlm.recipes.material import RECIPE
 from ownlm.recipes.subject import Subject, subject
-from ownlm.recipes.tuned import saver
+from ownlm.recipes.tuned import pooled, saver
 from ownlm.recipes.tuning import LEARNS, FinetuneConfig, rate
 from ownlm.training.config import Choices
 from ownlm.training.feed import micro_batches
@@ -135,6 +135,9 @@ def gathered(config: FinetuneConfig) -> Parts:
     data = read_records(config)
     config = settled(config, data)
     found = subject(config, data.labels, (text for one in data.train for text in texts_of(one)))
+    if config.task == "embed" and found.base:
+        options = pooled(config.options, Path(found.base))
+        config = config.model_copy(update={"options": options})
     adapt(found.model, config.adapt, config.train.seed)
     c, labels = found.model.config, data.labels
     task = make_task(config.task, config.options, found.tokenizer, c, labels, generate)

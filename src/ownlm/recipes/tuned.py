@@ -18,7 +18,7 @@ from ownlm.models.adapters import is_adapter, save_adapter
 from ownlm.models.heads import SEQUENCE, SPAN, TOKEN
 from ownlm.models.load import load_any, save_model
 from ownlm.models.model import PREFIX_LM, EncoderDecoder, Model, SingleStack
-from ownlm.models.sentences import Embedder, is_embedder
+from ownlm.models.sentences import Embedder, is_embedder, pooling_of
 from ownlm.models.with_adapter import load_with_adapter
 from ownlm.objectives.tasks.config import TaskKind, TaskOptions
 from ownlm.objectives.tasks.make import KEY, make_task
@@ -53,7 +53,7 @@ def saver(config: FinetuneConfig, subject: Subject) -> Callable[[nn.Module, Path
             save_adapter(model, folder, os.path.abspath(subject.base))
         elif config.task == "embed":
             assert isinstance(model, SingleStack)
-            Embedder(model, "mean", normalised=True).save(folder)
+            Embedder(model, config.options.pooling or "mean", normalised=True).save(folder)
         else:
             save_model(model, folder)
         subject.tokenizer.save(folder)
@@ -86,8 +86,18 @@ def with_task(
     told: dict[str, Any] = model.config.get(KEY) or {}
     found: TaskKind = kind or told.get("kind") or kind_of(model, tokenizer, folder)
     options = TaskOptions.parse(told.get("options", {}), f"{folder}/config.json: {KEY}")
+    if found == "embed":
+        options = pooled(options, folder)
     task = make_task(found, options, tokenizer, model.config, labels_of(model.config), generate)
     return Tuned(fluent(model, found).eval(), tokenizer, task, found, folder)
+
+
+def pooled(options: TaskOptions, folder: Path) -> TaskOptions:
+    """Options with the pooling that a folder states, where they leave it open; CheckpointError
+    for one that cannot be done."""
+    if options.pooling or not is_embedder(folder):
+        return options
+    return options.model_copy(update={"pooling": pooling_of(folder)})
 
 
 def fluent(model: Model, kind: TaskKind) -> Model:

@@ -19,6 +19,7 @@ from ownlm.errors import CheckpointError, ConfigError
 from ownlm.inference.language_model import LM
 from ownlm.inference.request import Event, Request
 from ownlm.models.model import EncoderDecoder
+from ownlm.models.sentences import is_embedder
 from ownlm.objectives.tasks.embed import Embed
 from ownlm.objectives.tasks.make import KEY
 from ownlm.recipes.lessons import read_as
@@ -164,6 +165,8 @@ def task_of(lm: LM) -> Tuned | None:
     try:
         return with_task(lm.model, lm.tokenizer, lm.folder)
     except CheckpointError:
+        if is_embedder(lm.folder):
+            raise  # of a folder that says what it is for
         return None
 
 

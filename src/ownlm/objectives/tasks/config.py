@@ -40,3 +40,6 @@ class TaskOptions(Config):
     """Translations that are followed at once (seq2seq, chat); 1: the likeliest token each time."""
     temperature: float = Field(default=0.05, gt=0.0)
     """Divides the similarities of pairs before the softmax (embed)."""
+    pooling: Literal["", "mean", "first", "last"] = ""
+    """What becomes the vector of a text: the mean of its tokens, the first or the last one (embed);
+    empty: as the folder of a sentence-transformers model says, else the mean."""

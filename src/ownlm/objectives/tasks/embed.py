@@ -26,7 +26,7 @@ from ownlm.data.encoded import Encoded
 from ownlm.data.tasks.predictions import Prediction, Vector
 from ownlm.data.tasks.records import Labelled, Parallel, Record, Scored
 from ownlm.models.model import SingleStack
-from ownlm.models.sentences import Embedder
+from ownlm.models.sentences import Embedder, Pooling
 from ownlm.nn.task import pool
 from ownlm.objectives.objective import Batch, Examples, Loss
 from ownlm.objectives.tasks.marks import Marks
@@ -37,18 +37,24 @@ HEAD = "Model"
 
 
 class Embed(Reading):
-    """Mean-pooled vectors of length one, of one text a record or of two."""
+    """Vectors of length one, of one text a record or of two."""
 
     head = HEAD
     additive = False
 
     def __init__(
-        self, tokenizer: Tokenizer, marks: Marks, *, temperature: float = 0.05, prefix: str = ""
+        self,
+        tokenizer: Tokenizer,
+        marks: Marks,
+        *,
+        pooling: Pooling = "mean",
+        temperature: float = 0.05,
+        prefix: str = "",
     ) -> None:
-        """`prefix` stands before every text."""
+        """`pooling` says what becomes of the tokens, `prefix` stands before every text."""
         super().__init__(pad=tokenizer.pad_id or 0)
         self.tokenizer, self.marks = tokenizer, marks
-        self.temperature, self.prefix = temperature, prefix
+        self.pooling, self.temperature, self.prefix = pooling, temperature, prefix
 
     def encode(self, record: Record, number: int) -> list[Encoded]:
         """The first text; its second one, where there is one, is `extra`."""
@@ -89,7 +95,7 @@ class Embed(Reading):
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Vectors (2 N, D) of length one, in float32."""
         hidden_NSD = run(model, batch).hidden.flatten(0, 1)[batch["places"].clamp(min=0)]
-        vectors_ND = pool(hidden_NSD, (batch["places"] >= 0).long(), "mean")
+        vectors_ND = pool(hidden_NSD, (batch["places"] >= 0).long(), self.pooling)
         return F.normalize(vectors_ND.to(torch.promote_types(vectors_ND.dtype, torch.float32)))
 
     def predict(

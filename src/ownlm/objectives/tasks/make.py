@@ -183,7 +183,8 @@ def _embed(p: Parts) -> Task:
             next_command="an encoder such as BERT or MiniLM",
         )
     o = p.options
-    return Embed(p.tokenizer, p.marks, temperature=o.temperature, prefix=o.prefix)
+    told: dict[str, Any] = {"temperature": o.temperature, "prefix": o.prefix}
+    return Embed(p.tokenizer, p.marks, pooling=o.pooling or "mean", **told)
 
 
 def _require_decoder(p: Parts, kind: str) -> None:
