@@ -194,12 +194,16 @@ def test_a_call_can_be_required(
     if not names:
         assert constraint is None
         return
-    assert constraint is not None and constraint.kind == "json"
-    schema = json.loads(constraint.text)
+    assert constraint is not None and constraint.kind == "grammar"
+    start, rule = constraint.text.split("\n")
+    assert start == 'start: "<tool_call>" call "</tool_call>"'  # as our template writes them
+    schema = json.loads(rule.removeprefix("call: %json "))
     calls = schema.get("anyOf", [schema])
     assert [call["properties"]["name"]["const"] for call in calls] == names
-    reference = calls[-1]["properties"]["arguments"]["properties"]["a"]["$ref"]
-    assert reference.removeprefix("#/$defs/") in schema["$defs"]
+    arguments = calls[-1]["properties"]["arguments"]["$ref"]
+    found = schema["$defs"][arguments.removeprefix("#/$defs/")]
+    assert found["properties"]["a"]["$ref"] == arguments + "/$defs/A"
+    assert found["$defs"] == {"A": {}}
 
 
 def test_the_form_of_an_answer(ask: Client, scripted: Scripted) -> None:

@@ -18,6 +18,7 @@ from ownlm.serving.protocol.completions import CompletionBody
 from ownlm.serving.refusal import Refusal, bad, of_error
 from ownlm.serving.schema import any_object, of_named, of_structured, of_tools
 from ownlm.serving.served import Served
+from ownlm.tokenization.calls import CallForm
 from ownlm.tokenization.chat import ChatTemplate
 
 COMPLETION_TOKENS = 16
@@ -48,7 +49,7 @@ def chat_plan(served: Served, body: ChatBody, options: ServeConfig) -> Plan:
         min_tokens=body.min_tokens or 0,
         ignore_end=bool(body.ignore_eos),
         logprobs=logprobs,
-        constraint=chat_constraint(body, options),
+        constraint=chat_constraint(served, body, options),
     )
     return Plan(served, several(request, body.n or 1), len(prompt))
 
@@ -72,13 +73,13 @@ def called(body: ChatBody) -> Sequence[Any]:
     return functions if body.tool_choice == "required" else []
 
 
-def chat_constraint(body: ChatBody, options: ServeConfig) -> Constraint | None:
+def chat_constraint(served: Served, body: ChatBody, options: ServeConfig) -> Constraint | None:
     """What the answer must look like."""
     limit, form = options.max_schema_bytes, body.response_format
     if body.structured_outputs is not None:
         return of_structured(body.structured_outputs, limit)
     if forced := called(body):
-        return of_tools(forced, limit)
+        return of_tools(forced, limit, call_form(served))
     if form is None or form.type == "text":
         return None
     param = "response_format.json_schema"
@@ -90,7 +91,13 @@ def chat_constraint(body: ChatBody, options: ServeConfig) -> Constraint | None:
         assert form.json_schema is not None and form.json_schema.schema_ is not None
         schema = form.json_schema.schema_
     free = [tool.function for tool in offered(body)]
-    return of_tools(free, limit, otherwise=schema) if free else found
+    return of_tools(free, limit, call_form(served), schema) if free else found
+
+
+def call_form(served: Served) -> CallForm | None:
+    """How the model writes a call, where its template tells."""
+    chat = served.lm.tokenizer.chat
+    return None if chat is None else chat.call_form
 
 
 def conversation_ids(

@@ -4,13 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ownlm.inference.constraint import SPACES
 from ownlm.inference.request import Constraint
 from ownlm.serving.protocol.body import Function, JsonSchema, Structured
 from ownlm.serving.refusal import Refusal, bad
+from ownlm.tokenization.calls import CallForm
 
 DEEPEST = 32
 """Levels of a schema."""
-_REF = "#/$defs/"
+SPACED = {"x-guidance": SPACES}
 
 
 def any_object() -> Constraint:
@@ -53,20 +55,27 @@ def of_structured(given: Structured, limit: int) -> Constraint:
 
 
 def of_tools(
-    tools: Sequence[Function], limit: int, otherwise: Mapping[str, Any] | None = None
+    tools: Sequence[Function],
+    limit: int,
+    form: CallForm | None = None,
+    otherwise: Mapping[str, Any] | None = None,
 ) -> Constraint:
-    """A call of one of these functions as JSON, or what the schema `otherwise` says."""
+    """A call of one of these functions as the model's template writes it (None: the bare object),
+    or what the schema `otherwise` says."""
     defs: dict[str, Any] = {}
-    calls = []
-    for number, tool in enumerate(tools):
-        given: Any = tool.parameters or {"type": "object"}
-        if depth(given) > DEEPEST:
-            raise bad(f"tools.{number}: deeper than {DEEPEST} levels, which is the limit", "tools")
-        calls.append(_call(tool.name, _hoisted(given, f"t{number}_", defs)))
-    if otherwise is not None:
-        calls.append(_hoisted(otherwise, "answer_", defs))
-    schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
-    return of_schema(schema | ({"$defs": defs} if defs else {}), limit, "tools")
+    key = form.arguments if form else "arguments"
+    calls = [_call(tool, key, number, defs) for number, tool in enumerate(tools)]
+    if form is None or not form.before:
+        answer = [] if otherwise is None else [_defined(otherwise, "answer", defs)]
+        return of_schema(_any_of([*calls, *answer], defs), limit, "tools")
+    before, after = (" ".join(map(_symbol, pieces)) for pieces in (form.before, form.after))
+    lines = [f"start: {before} call {after}" + (" | answer" if otherwise is not None else "")]
+    rules: dict[str, Mapping[str, Any] | None] = {"call": _any_of(calls, defs), "answer": otherwise}
+    for name, schema in rules.items():
+        if schema is not None:
+            text = of_schema({**schema, **SPACED}, limit, "tools").text
+            lines.append(f"{name}: %json {text}")
+    return Constraint("grammar", "\n".join(lines))
 
 
 def check_size(text: str, limit: int, param: str) -> None:
@@ -102,33 +111,51 @@ def _parsed(given: str | Mapping[str, Any] | None, param: str) -> Mapping[str, A
     return given
 
 
-def _call(name: str, parameters: Any) -> dict[str, Any]:
+def _call(tool: Function, key: str, number: int, defs: dict[str, Any]) -> dict[str, Any]:
+    """The object of a call, which always has arguments in an object of their own."""
+    given: Mapping[str, Any] = tool.parameters or {}
+    where = f"tools.{number}.function.parameters"
+    if depth(given) > DEEPEST:
+        raise bad(f"{where}: deeper than {DEEPEST} levels, which is the limit", "tools")
+    kinds = given.get("type", "object")
+    if "object" not in (kinds if isinstance(kinds, list) else [kinds]):
+        raise bad(f"{where}: expected a schema of the type object", "tools")
+    if not isinstance(given.get("$defs", {}), Mapping):
+        raise bad(f"{where}.$defs: expected an object", "tools")
+    arguments = _defined({**given, "type": "object"}, f"t{number}", defs)
     return {
         "type": "object",
-        "properties": {"name": {"const": name}, "arguments": parameters},
-        "required": ["name", "arguments"],
+        "properties": {"name": {"const": tool.name}, key: arguments},
+        "required": ["name", key],
         "additionalProperties": False,
     }
 
 
-def _hoisted(schema: Mapping[str, Any], prefix: str, defs: dict[str, Any]) -> dict[str, Any]:
-    """A schema whose definitions are put into `defs` under names of their own."""
-    own = {key: value for key, value in schema.items() if key != "$defs"}
-    inside = schema.get("$defs", {})
-    if not isinstance(inside, Mapping):
-        raise bad("$defs: expected an object", "tools")
-    for name, inner in inside.items():
-        defs[prefix + name] = _renamed(inner, prefix)
-    found: dict[str, Any] = _renamed(own, prefix)
-    return found
+def _any_of(schemas: Sequence[Mapping[str, Any]], defs: Mapping[str, Any]) -> dict[str, Any]:
+    one = dict(schemas[0]) if len(schemas) == 1 else {"anyOf": [*schemas]}
+    return one | {"$defs": defs}
 
 
-def _renamed(value: Any, prefix: str) -> Any:
+def _defined(schema: Mapping[str, Any], name: str, defs: dict[str, Any]) -> dict[str, Any]:
+    """A reference to a schema that is put into `defs`, with its own references led there."""
+    place = f"#/$defs/{name}"
+    defs[name] = {
+        key: _led(value, place) for key, value in schema.items() if key not in ("$schema", "$id")
+    }
+    return {"$ref": place}
+
+
+def _led(value: Any, place: str) -> Any:
     if isinstance(value, dict):
         return {
-            key: _REF + prefix + inner.removeprefix(_REF)
-            if key == "$ref" and isinstance(inner, str) and inner.startswith(_REF)
-            else _renamed(inner, prefix)
+            key: place + inner.removeprefix("#")
+            if key == "$ref" and isinstance(inner, str) and inner.startswith("#")
+            else _led(inner, place)
             for key, inner in value.items()
         }
-    return [_renamed(one, prefix) for one in value] if isinstance(value, list) else value
+    return [_led(one, place) for one in value] if isinstance(value, list) else value
+
+
+def _symbol(piece: str | int) -> str:
+    """A text or a control token, as llguidance's grammars write them."""
+    return json.dumps(piece) if isinstance(piece, str) else f"<[{piece}]>"

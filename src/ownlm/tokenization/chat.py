@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ownlm.errors import DataError
+from ownlm.tokenization.calls import CallForm, call_form
 from ownlm.tokenization.messages import ASSISTANT, Messages, Tools, checked, checked_tools
 from ownlm.tokenization.render import Limits
 from ownlm.tokenization.writer import Encoder, Job, Plain, Writer, Written
@@ -32,7 +33,8 @@ _TOOL = {
     "type": "function",
     "function": {"name": _SAID, "description": _SAID, "parameters": _NOTHING},
 }
-"""Conversations that tell how turns end."""
+_SYSTEMS: tuple[Plain, ...] = ([], [{"role": "system", "content": "qzystem"}])
+"""Conversations that tell how turns end and tools are called."""
 
 
 class Sources(NamedTuple):
@@ -149,9 +151,25 @@ class ChatTemplate:
             ends += called[-1:]
         return frozenset(ends)
 
+    @functools.cached_property
+    def call_form(self) -> CallForm | None:
+        """How an answer calls a tool; None where the template writes none, or in a form that is
+        not known here."""
+        for system in _SYSTEMS:
+            asked = [*system, _ASK]
+            try:
+                prompt, whole = self._writer.write(
+                    [Job(asked, True), Job([*asked, _CALLS], False)], [_TOOL]
+                )
+            except DataError:
+                continue
+            rest = whole.after(prompt)
+            return None if rest is None else call_form(rest, _SAID, self._tokenizer.special)
+        return None
+
     def _ends_of(self, answer: dict[str, Any], tools: Plain | None) -> list[int]:
         """The control tokens behind an answer: proper ones, else markers."""
-        for system in ([], [{"role": "system", "content": "qzystem"}]):
+        for system in _SYSTEMS:
             try:
                 job = Job([*system, _ASK, answer], False)
                 parts = self._writer.write([job], tools)[0].parts
