@@ -103,3 +103,12 @@ class Event(NamedTuple):
     one, which nothing predicts."""
     cached: int = 0
     """In the first event: tokens of the prompt that need not be read again."""
+
+    def and_then(self, later: "Event") -> "Event":
+        """This one and a later one of the same request as one."""
+        return later._replace(
+            text=self.text + later.text,
+            tokens=self.tokens + later.tokens,
+            prompt=self.prompt or later.prompt,
+            cached=self.cached or later.cached,
+        )

@@ -50,7 +50,8 @@ class Service:
         return not self._closed and not self.error
 
     async def stream(self, request: Request) -> AsyncIterator[Event]:
-        """The events of a request as they come; closing the iterator gives the request up.
+        """The events of a request as they come, several as one where the reader is slower;
+        closing the iterator gives the request up.
 
         ConfigError, before the first event, for one that cannot be answered.
         """
@@ -61,6 +62,8 @@ class Service:
         try:
             while not event.finish:
                 event = await listener.events.get()  # type: ignore[misc]
+                while not (event.finish or listener.events.empty()):
+                    event = event.and_then(listener.events.get_nowait())
                 yield event
         finally:
             if not event.finish:

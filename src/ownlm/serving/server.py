@@ -21,6 +21,8 @@ KEEP_ALIVE = 60
 """Seconds that a connection stays open for a next request."""
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+FILES = 8192
+"""Open files that a server wants; many systems allow 1024 unless asked."""
 
 
 class Server(uvicorn.Server):
@@ -48,6 +50,7 @@ class Server(uvicorn.Server):
     def serve_until_told(self) -> int:
         """Run; returns the exit code: 0, or 128 and a signal for the second one that came."""
         quiet_uvicorn()
+        allow_connections()
         self.run(self.sockets)
         return 128 + self.signal if self.force_exit else 0
 
@@ -122,6 +125,20 @@ def in_background(server: Server) -> threading.Thread:
     while not server.started and thread.is_alive():
         threading.Event().wait(0.01)
     return thread
+
+
+def allow_connections() -> None:
+    """As many open files as a crowd needs, each connection being one, where the system lets this
+    process have them (Windows has no such limit)."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def quiet_uvicorn() -> None:

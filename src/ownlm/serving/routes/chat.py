@@ -13,7 +13,7 @@ from ownlm.serving.generation import Job, Plan, Text, in_thread, usage
 from ownlm.serving.prompts import chat_plan, offered
 from ownlm.serving.protocol.chat import ChatBody
 from ownlm.serving.refusal import Json
-from ownlm.serving.stream import EventStream, answered, frame, with_end
+from ownlm.serving.stream import EventStream, Frames, answered, frame, with_end
 from ownlm.serving.told import chat_logprobs
 from ownlm.serving.turn import Turn
 
@@ -59,14 +59,13 @@ async def _chunks(job: Job, body: ChatBody, head: dict[str, Any]) -> AsyncGenera
     """The role of each choice, what it says, how it ended; the numbers of tokens at last."""
     plan, written, cached = job.plan, 0, 0
     turns = [turn_of(body) for _ in plan.requests]
-    if body.wants_usage:
-        head = head | {"usage": None}
+    chunks = Frames(head | ({"usage": None} if body.wants_usage else {}))
 
     def chunk(
         number: int, delta: dict[str, Any], logprobs: Any = None, finish: Any = None
     ) -> bytes:
         choice = {"index": number, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return frame(head | {"choices": [choice]})
+        return chunks(choices=[choice])
 
     for number in range(len(turns)):
         yield chunk(number, {"role": "assistant", "content": "", "refusal": None})
@@ -78,11 +77,14 @@ async def _chunks(job: Job, body: ChatBody, head: dict[str, Any]) -> AsyncGenera
             logprobs = _logprobs(plan, body, event.tokens) if event.tokens else None
             if logprobs and not deltas:
                 deltas = [{"content": ""}]
+            parts = []
             for delta in deltas:
-                yield chunk(number, delta, logprobs)
+                parts.append(chunk(number, delta, logprobs))
                 logprobs = None
             if event.finish:
-                yield chunk(number, {}, None, turn.finish(event.finish))
+                parts.append(chunk(number, {}, None, turn.finish(event.finish)))
+            if parts:
+                yield b"".join(parts)
     if body.wants_usage:
         counted = usage(plan.prompt_tokens, written, cached)
         yield frame(head | {"choices": [], "usage": counted})

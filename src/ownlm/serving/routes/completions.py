@@ -13,7 +13,7 @@ from ownlm.serving.generation import Job, Plan, Text, in_thread, usage
 from ownlm.serving.prompts import completion_plan
 from ownlm.serving.protocol.completions import CompletionBody
 from ownlm.serving.refusal import Json
-from ownlm.serving.stream import EventStream, answered, frame, with_end
+from ownlm.serving.stream import EventStream, Frames, answered, frame, with_end
 from ownlm.serving.told import completion_logprobs
 
 router: APIRouter = make_router()
@@ -92,14 +92,14 @@ async def _chunks(
     job: Job, body: CompletionBody, head: dict[str, Any]
 ) -> AsyncGenerator[bytes, None]:
     plan, written, cached = job.plan, 0, 0
-    head = head | ({"usage": None} if body.wants_usage else {})
+    chunks = Frames(head | ({"usage": None} if body.wants_usage else {}))
     choices = [_Choice(plan, number, body) for number in range(len(plan.requests))]
     async with aclosing(job.events()) as events:
         async for number, event in events:
             written, cached = written + len(event.tokens), max(cached, event.cached)
             found = choices[number].more(event)
             if found["text"] or found["logprobs"] or event.finish:
-                yield frame(head | {"choices": [found]})
+                yield chunks(choices=[found])
     if body.wants_usage:
         counted = usage(plan.prompt_tokens, written, cached)
         yield frame(head | {"choices": [], "usage": counted})
