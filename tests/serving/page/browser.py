@@ -18,6 +18,10 @@ playwright = pytest.importorskip("playwright.sync_api")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 860}
 SECONDS = 150
 """That anything may take on a busy machine."""
+CUT = """() => [...document.querySelectorAll("main *")].filter(e =>
+  e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".wide, .markdown pre, .echart")
+).map(e => e.className + ": " + e.textContent.slice(0, 40))"""
+"""What stands beyond the right edge, but for what scrolls by itself."""
 HARM = "window.b = () => console.error('a stranger ran code')"
 playwright.expect.set_options(timeout=1000 * SECONDS)
 expect = playwright.expect

@@ -25,8 +25,9 @@ def models(folder: Path) -> list[str]:
     judge = made("bert", head="ForSequenceClassification")
     judge.model.config["id2label"] = {"0": "ham", "1": EVIL}
     judge.model.config["label2id"] = {"ham": 0, EVIL: 1}
+    tagger = made("bert", head="ForTokenClassification")
     lms = {EVIL: parrot(), "plain": made("gpt2", context=256), "encoder": made("bert"),
-           "pair": made("t5"), "judge": judge}  # fmt: skip
+           "pair": made("t5"), "judge": judge, "tagger": tagger}  # fmt: skip
     for name, lm in lms.items():
         lm.save(folder / name)
     return [str(folder / name) for name in lms]

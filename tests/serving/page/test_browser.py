@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api")
 
-from browser import PHONE, Site, Visit, at_most, chromium, expect, focused, serving
+from browser import CUT, PHONE, Site, Visit, at_most, chromium, expect, focused, serving
 from on_disk import ATTACK, EVIL, row
 
 from ownlm.log import MetricsLog
@@ -243,16 +243,26 @@ def test_with_the_keyboard_alone(visit: Go) -> None:
 @pytest.mark.parametrize("language", ["en-US", "zh-CN"])
 def test_every_page_fits_a_phone_in_the_dark(visit: Go, language: str) -> None:
     seen = visit(viewport=PHONE, locale=language, color_scheme="dark", has_touch=True)
-    done = {"complete": ".scored", "tasks": ".result .bar", "inside": ".head", "runs": "canvas"}
-    models = {"complete": EVIL, "tasks": "encoder", "inside": "pair"}
-    for name in ("chat", "complete", "compare", "tasks", "inside", "runs"):
-        page = seen.open(name, models.get(name, ""))
+    done = {"complete": ".scored", "tasks": ".result h2", "inside": ".head", "runs": "canvas"}
+    for name, model in (
+        ("chat", EVIL), ("complete", EVIL), ("compare", ""), ("tasks", "encoder"),
+        ("tasks", "tagger"), ("inside", "pair"), ("runs", ""),
+    ):  # fmt: skip
+        page = seen.open(name, model)
         page.wait_for_function(f"document.documentElement.lang === '{language[:2]}'")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 23)"
         spoken = page.locator(".ways a[aria-current]").inner_text()
         assert spoken.isascii() == (language == "en-US")
         if name in ("complete", "tasks"):
+            if model == "tagger":
+                page.locator("textarea").fill("Ada Lovelace met Charles Babbage in London in June.")
             page.locator("button.main").click()
         if name in done:
             page.locator(done[name]).first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+        assert page.evaluate(CUT) == [], name
+    page.evaluate(
+        "() => { const wide = document.createElement('p'); wide.style.width = '500px';"
+        " document.querySelector('main').append(wide) }"
+    )
+    assert page.evaluate(CUT) == [": "], "what stands beyond the edge is not noticed"

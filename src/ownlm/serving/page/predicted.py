@@ -45,6 +45,8 @@ def tags(tokens: Sequence[str], said: Tagging, words: Words) -> None:
     with ui.element("p").classes("spans").props('dir="auto"'):
         for start, end, kind in chunks:
             inside = " ".join(tokens[start:end])
+            if start:
+                Text("span", " ")
             if not kind:
                 Text("span", inside)
                 continue
