@@ -119,7 +119,7 @@ def test_any_text(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-@given(text=MIXED)
+@given(text=MIXED.filter(lambda text: "\ufdd0" not in text))  # see charsmap.py
 @settings(max_examples=200)
 def test_glued_texts(name: str, text: str) -> None:
     ours, theirs = both(name)

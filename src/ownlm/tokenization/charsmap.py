@@ -7,7 +7,8 @@ marks first, and composed afterwards where Unicode has one character for both. M
 compose stay parted until the end, since composing would sort them (pointed Hebrew is typed in
 another order than Unicode's).
 
-What remains different: two accents typed in the wrong order, and an accent on a ligature.
+What remains different: two accents typed in the wrong order, an accent on a ligature, and U+FDD0,
+no character by Unicode's own word, which parts them here and is dropped.
 """
 
 import struct
@@ -19,7 +20,7 @@ from ownlm.errors import DataError
 from ownlm.tokenization.controls import refusals
 
 _APART = "\ufdd0"
-"""A code point that is no character: text never holds it."""
+"""A code point that is no character, for use inside a program (Unicode 16.0, section 23.7)."""
 JOINING = (
     r"\u0300-\u0304\u0306-\u030c\u030f\u0311\u0313\u0314\u031b\u0323-\u0328\u032d\u032e\u0330"
     r"\u0331\u0338\u0342\u0345\u0653-\u0655\u093c\u09be\u09d7\u0b3e\u0b56\u0b57\u0bbe\u0bd7"
