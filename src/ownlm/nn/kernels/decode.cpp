@@ -108,8 +108,8 @@ Private take_private(Arena& arena, const Model& z, int64_t room) {
   p.sums = arena.take<float>(attention::kMost * width_of(z.head_dim));
   p.head = arena.take<float>(3 * width_of(z.head_dim) + 2 * (z.heads + z.kv_heads) * z.head_dim);
   p.alone = take_rows(arena, 1, deepest(z));
-  p.desk.whole = arena.take<int32_t>(32 * 32);
-  p.desk.sums = arena.take<float>(32 * 32);
+  p.desk.whole = arena.take<int32_t>(tiles::kTogether * tiles::kBlock);
+  p.desk.sums = arena.take<float>(tiles::kBlock);
   p.desk.panels = arena.take<uint8_t>(tiles::desk_panels(deepest(z)));
   return p;
 }

@@ -17,7 +17,11 @@
 
 namespace tiles {
 
-// What one thread works in: sums of 32 rows x 32 outputs, and two panels that were widened.
+constexpr int64_t kBlock = 32 * 32;  // rows x outputs
+constexpr int kTogether = 4;         // groups whose sums lie in the nearest cache before they are added up
+
+// What one thread works in: sums of groups of a block, those of the whole depth, and two panels that were
+// widened.
 struct Desk {
   int32_t* whole;
   float* sums;
@@ -93,21 +97,36 @@ inline Floats scales_of(const uint8_t* panel, int64_t k) {
   return (Floats)(k % 64 ? both & 0xffff0000u : both << 16);
 }
 
-// Groups of whole numbers; `stored` are the panels of 4 bits that b was widened from.
+// Adds the sums of N groups from g on, inputs from k on, to those of `rows` rows; `stored` are the panels
+// of 4 bits that the tiles' were widened from.
+template <bool kFour, int N>
+inline void add_groups(const Rows& a, int64_t m, int64_t rows, const Pair& stored, int64_t g, const int32_t* whole, float* sums) {
+  Floats one[N], two[N];
+  if (kFour)
+    for (int j = 0; j < N; j++) one[j] = scales_of(stored.one, (g + j) * kGroup4), two[j] = scales_of(stored.two, (g + j) * kGroup4);
+  for (int64_t r = 0; r < rows; r++, whole += 32, sums += 32) {
+    const float* x = a.scales + (m + r) * a.groups + g;
+    Floats left = g ? read<Floats>(sums) : Floats{}, right = g ? read<Floats>(sums + kLanes) : Floats{};
+    for (int j = 0; j < N; j++) {
+      const int32_t* at = whole + j * kBlock;
+      left = to_float(read<Ints>(at)) * (kFour ? one[j] * x[j] : all(x[j])) + left;
+      right = to_float(read<Ints>(at + kLanes)) * (kFour ? two[j] * x[j] : all(x[j])) + right;
+    }
+    write(sums, left), write(sums + kLanes, right);
+  }
+}
+
+// Groups of whole numbers, some at a time, so that sums are read and written once for all of these.
 template <bool kFour, bool kTall>
 void whole_block(const Rows& a, int64_t m, int64_t rows, const Pair& b, const Pair& stored, int64_t deep, const Desk& desk) {
-  for (int64_t k = 0, g = 0; k < deep; k += kFour ? kGroup4 : kGroup8, g++) {
-    product<true, kTall>(desk.whole, a.bytes + m * a.step + k, a.step, b, k * kLanes, 1);
-    Floats one, two;
-    if (kFour) one = scales_of(stored.one, k), two = scales_of(stored.two, k);
-    for (int64_t r = 0; r < rows; r++) {
-      const float x = a.scales[(m + r) * a.groups + g];
-      float* sum = desk.sums + r * 32;
-      const Floats left = to_float(read<Ints>(desk.whole + r * 32)), right = to_float(read<Ints>(desk.whole + r * 32 + kLanes));
-      const Floats before = g ? read<Floats>(sum) : Floats{}, beside = g ? read<Floats>(sum + kLanes) : Floats{};
-      write(sum, left * (kFour ? one * x : all(x)) + before);
-      write(sum + kLanes, right * (kFour ? two * x : all(x)) + beside);
-    }
+  constexpr int64_t kDeep = kFour ? kGroup4 : kGroup8;
+  for (int64_t g = 0; g < deep / kDeep; g += kTogether) {
+    const int64_t count = std::min<int64_t>(kTogether, deep / kDeep - g);
+    for (int64_t j = 0; j < count; j++)
+      product<true, kTall>(desk.whole + j * kBlock, a.bytes + m * a.step + (g + j) * kDeep, a.step, b, (g + j) * kDeep * kLanes, 1);
+    if (count == kTogether) add_groups<kFour, kTogether>(a, m, rows, stored, g, desk.whole, desk.sums);
+    else
+      for (int64_t j = 0; j < count; j++) add_groups<kFour, 1>(a, m, rows, stored, g + j, desk.whole + j * kBlock, desk.sums);
   }
 }
 
