@@ -117,6 +117,15 @@ def test_penalties_count_what_was_written() -> None:
     assert torch.allclose(often.adjusted(logits), logits - torch.tensor([0.6, 0.4, 0, 0]))
 
 
+@pytest.mark.parametrize("more", [{}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.5}])
+def test_a_repetition_penalty_of_almost_nothing_leaves_numbers(more: dict[str, float]) -> None:
+    values = {"temperature": 1.0, "repetition_penalty": 1e-300, **more}
+    sampler = Sampler(SamplingConfig.parse(values), (1, 3))
+    logits = torch.tensor([2.0, 1.0, -1.0, -1.0])
+    assert sampler.adjusted(logits).isfinite().all()
+    assert {sampler(logits) for _ in range(5)} == {1}
+
+
 def test_repetition_is_also_of_the_prompt_and_moves_both_signs_down() -> None:
     found = greedy((1, 3), repetition_penalty=2.0).adjusted(torch.tensor([2.0, 1.0, -1.0, -1.0]))
     assert found.tolist() == [2.0, 0.5, -1.0, -2.0]

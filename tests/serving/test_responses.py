@@ -122,6 +122,22 @@ def test_what_needs_a_memory_is_refused(ask: Client, body: dict[str, Any]) -> No
     assert (error["code"], error["param"]) == ("unsupported_parameter", next(iter(body)))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "input": [{"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"}]
+            * 129
+        },
+        {"input": [{"role": "user", "content": "Hi"}] * 10_000, "instructions": "Be brief."},
+    ],
+)
+def test_more_than_a_conversation_may_hold_is_refused(ask: Client, body: dict[str, Any]) -> None:
+    response = ask.post(PATH, {"model": "tiny"} | body)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "input"
+
+
 def test_a_failure_is_told_as_an_event(ask: Client, scripted: Scripted) -> None:
     scripted.error = "no numbers"
     last = events(ask)[-1]

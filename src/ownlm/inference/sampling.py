@@ -14,6 +14,9 @@ from torch import Tensor
 from ownlm.errors import ConfigError, NonFiniteError
 from ownlm.inference.config import SamplingConfig
 
+LEAST_PENALTY = 1e-6
+"""By which logits are divided at least: what is far less would leave none that is a number."""
+
 
 class Sampler:
     """Draws tokens one after the other from its own seeded stream, on the CPU: the text of a
@@ -55,9 +58,8 @@ class Sampler:
         if self._penalises:
             logits_V = logits_V.clone()
             if repeated := [*self.prompt | self.written.keys()]:
-                held = logits_V[repeated]
-                down, up = held / c.repetition_penalty, held * c.repetition_penalty
-                logits_V[repeated] = torch.where(held > 0, down, up)
+                held, penalty = logits_V[repeated], max(c.repetition_penalty, LEAST_PENALTY)
+                logits_V[repeated] = torch.where(held > 0, held / penalty, held * penalty)
             if self.written:
                 counts = torch.tensor([*self.written.values()])
                 penalties = c.presence_penalty + c.frequency_penalty * counts

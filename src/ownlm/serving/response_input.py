@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from ownlm.serving.protocol.chat import ChatBody
 from ownlm.serving.protocol.responses import (
     CallItem,
@@ -36,7 +38,7 @@ def refuse_memory(body: ResponseBody) -> None:
 
 
 def as_chat(body: ResponseBody) -> ChatBody:
-    """The same request of /v1/chat/completions."""
+    """The same request of /v1/chat/completions; 400 for more than a conversation may hold."""
     form = body.text.format if body.text else None
     wants = LOGPROBS in (body.include or ()) or bool(body.top_logprobs)
     given = {
@@ -54,7 +56,12 @@ def as_chat(body: ResponseBody) -> ChatBody:
         "tool_choice": _choice(body.tool_choice),
         "response_format": _format(form) if form else None,
     }
-    return ChatBody.model_validate({key: one for key, one in given.items() if one is not None})
+    try:
+        return ChatBody.model_validate({key: one for key, one in given.items() if one is not None})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise bad(f"input: as a conversation, {place}: {fault['msg']}", "input") from None
 
 
 def messages_of(body: ResponseBody) -> list[dict[str, Any]]:
