@@ -1,4 +1,5 @@
-"""Which runner an engine gets: native code with few bits a weight, or the training model.
+"""Which runner an engine gets: native code with few bits a weight, or the training model, whose
+steps a CUDA device records.
 
 A probe reads some tokens with both and says what it chose, and why.
 """
@@ -10,6 +11,7 @@ from typing import Literal
 from ownlm.inference import native_runner
 from ownlm.inference.config import EngineConfig
 from ownlm.inference.engine import Engine
+from ownlm.inference.graphs import GraphRunner, recordable
 from ownlm.inference.language_model import LM
 from ownlm.inference.native_runner import NativeRunner
 from ownlm.inference.native_weights import Kind
@@ -41,7 +43,7 @@ def make_engine(
 
 def pick_runner(model: Model, weights: Weights = "auto") -> tuple[Runner, str]:
     """The runner, and a line about it."""
-    plain = make_runner(model)
+    plain = plain_runner(model)
     if weights == "float32":
         return plain, "decoding: PyTorch, as asked"
     if why := native_runner.usable(model):
@@ -56,6 +58,13 @@ def pick_runner(model: Model, weights: Weights = "auto") -> tuple[Runner, str]:
     if fast < slow:
         return native, f"decoding: {what}, {times}"
     return plain, f"decoding: PyTorch, {slow:,.2f} ms a token beside {fast:,.2f} in {what}"
+
+
+def plain_runner(model: Model) -> Runner:
+    """The training model's, with recorded steps where there is a CUDA device."""
+    if model.device.type == "cuda" and recordable(model):
+        return GraphRunner(model)
+    return make_runner(model)
 
 
 def _milliseconds(runner: Runner) -> float:

@@ -130,10 +130,14 @@ class PagedCache(Cache):
     def begin(self, pieces: Sequence[Piece], device: torch.device) -> None:
         """The ids of the next forward are those of these pieces, (1, N), one behind the other;
         with it come the sources that are new, laid so too."""
-        self.step = Step(pieces, self.size, self.blocks, device, self.relative)
+        self.use(Step(pieces, self.size, self.blocks, device, self.relative))
+
+    def use(self, step: Step) -> None:
+        """What the next forward reads is said by `step`."""
+        self.step = step
         for layer in self.layers:
             assert isinstance(layer, PagedLayer), "a paged cache has no other layers"
-            layer.step = self.step
+            layer.step = step
 
     def advance(self, ids_BT: Tensor, segments_BT: Tensor | None) -> Span:
         """The span of the tokens of all texts; who sees whom is said group by group."""

@@ -79,6 +79,8 @@ class Group:
     """(R, C): blocks of the keys; behind a text's own the empty one."""
     keys: int
     """S."""
+    alike: bool = False
+    """Whether every query sees every key: one token a text, all equally long."""
     name: object = None
     """Equal for groups that read the same places of storage."""
     relative: Relative | None = None
@@ -88,21 +90,18 @@ class Group:
         """Who sees whom in a kind of layer; made once for all layers of that kind."""
         sight = like.window, like.pattern
         if sight not in self.masks:
-            self.masks[sight] = GroupMask(like, self.positions, self.keys, self.relative)
+            self.masks[sight] = GroupMask(like, self)
         return self.masks[sight]
 
 
 class GroupMask(Mask):
     """Each query sees its own text up to itself, as far as its layer reaches."""
 
-    def __init__(
-        self, like: Mask, positions_RT: Tensor, keys: int, relative: Relative | None = None
-    ) -> None:
+    def __init__(self, like: Mask, group: Group) -> None:
         super().__init__(like.span, causal=True, window=like.window, pattern=like.pattern)
-        self.positions_RT, self.keys, self.relative = positions_RT, keys, relative
-        self._all = bool((positions_RT == keys - 1).all()) and not (
-            self.pattern or 0 < self.window < keys or relative
-        )
+        self.positions_RT, self.keys, self.relative = group.positions, group.keys, group.relative
+        near = 0 < self.window < self.keys
+        self._all = group.alike and not (self.pattern or near or self.relative)
 
     @property
     def triangle(self) -> bool:
@@ -111,7 +110,7 @@ class GroupMask(Mask):
 
     @property
     def plain(self) -> bool:
-        """Every query sees every key alike: one token a text, all equally long."""
+        """Every query sees every key."""
         return self._all
 
     def _build_tensor(self) -> Tensor:
@@ -213,6 +212,7 @@ class Step:
             positions=self._tensor([[row.sees[t] for t in ts] for row, ts in zip(rows, padded)]),
             table=self._tensor(tables),
             keys=keys,
+            alike=all(seen == keys - 1 for row in rows for seen in row.sees),
             name=(keys, *map(tuple, tables)),
             relative=relative,
         )
