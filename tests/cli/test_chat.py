@@ -121,6 +121,8 @@ def test_an_answer_once_more_has_another_seed(monkeypatch: pytest.MonkeyPatch) -
     assert [one.sampling.seed for one in asked] == [0, 1, 2, 3]
     assert contents(state) == ["a", "3", "b", "4"]
     assert state.text == "a3\nb4"
+    last = chat.ChatOptions(model="m", seed=2**63 - 1)
+    assert state._replace(options=last, replies=1).sampling.seed == 0
 
 
 def test_an_interrupted_answer_is_kept(
@@ -170,13 +172,14 @@ def test_a_conversation_is_saved_and_loaded(
     state, _ = conversation(
         monkeypatch,
         ["a", f"/load {tmp_path}/none", f"/load {tmp_path}/bad.json", "/save", "/load",
-         f"/load {tmp_path}/role.json", f"/save {tmp_path}"],
+         f"/load {tmp_path}/role.json", f"/save {tmp_path}", "/save ~no one/x", "/load ~no one/x",
+         "/save /proc/x", "/save a\0b"],
         "1",
     )  # fmt: skip
     assert contents(state) == ["a", "1"]
     told = capsys.readouterr().out
     for words in ("No such file", "no conversation that /save wrote", "/save wants the name",
-                  "message 1", "Is a directory"):  # fmt: skip
+                  "message 1", "Is a directory", "no such home", "/proc/x: cannot", "null byte"):  # fmt: skip
         assert words in told
 
 

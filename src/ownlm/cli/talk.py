@@ -26,6 +26,7 @@ HELP = '''/system TEXT   what an assistant is told before the conversation; empt
 /temperature N  /top-k N  /top-p N  /min-p N  /seed N  /max-tokens N   settings; /settings lists
 A line that ends in \\ goes on in the next one; """ begins and ends a text of many lines;
 //text says /text. Ctrl-C ends an answer and keeps what came.'''
+SEEDS = 2**63
 _END, _CLEAR = ("quit", "exit", "q"), ("clear", "reset")
 _NAMES = ("system", "retry", "tokens", "save", "load", "clear", "settings", "help", "exit")
 
@@ -92,7 +93,7 @@ class State(NamedTuple):
     def sampling(self) -> SamplingConfig:
         """The settings, with a seed of its own for each reply."""
         sampling = self.options.sampling
-        return sampling.with_values({"seed": sampling.seed + self.replies})
+        return sampling.with_values({"seed": (sampling.seed + self.replies) % SEEDS})
 
 
 class Budget(NamedTuple):
@@ -185,7 +186,11 @@ def _with_system(state: State, words: str) -> State:
 def _save(state: State, name: str) -> None:
     path = _named(name, "save")
     messages = [dict(message) for message in state.messages]
-    write_json(path, {"model": state.options.model, "messages": messages, "text": state.text})
+    found = {"model": state.options.model, "messages": messages, "text": state.text}
+    try:
+        write_json(path, found)
+    except (OSError, ValueError) as error:  # a name with a zero byte, half a surrogate pair
+        raise DataError(f"cannot be written: {error}", where=str(path)) from None
     print(f"{path}: {len(messages)} messages")
 
 
@@ -208,7 +213,10 @@ def _loaded(state: State, name: str) -> State:
 def _named(name: str, verb: str) -> Path:
     if not name:
         raise DataError(f"/{verb} wants the name of a file")
-    return Path(name).expanduser()
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise DataError("there is no such home folder", where=name) from None
 
 
 def _set(name: str, value: str, state: State) -> State:
