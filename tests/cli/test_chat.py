@@ -179,7 +179,8 @@ def test_a_conversation_is_saved_and_loaded(
     assert contents(state) == ["a", "1"]
     told = capsys.readouterr().out
     for words in ("No such file", "no conversation that /save wrote", "/save wants the name",
-                  "message 1", "Is a directory", "no such home", "/proc/x: cannot", "null byte"):  # fmt: skip
+                  "message 1", "Is a directory", "no such home", "/proc/x: cannot",
+                  "null byte"):  # fmt: skip
         assert words in told
 
 
