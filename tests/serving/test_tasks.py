@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,30 @@ def test_labels(taught: Taught) -> None:
     assert data(ask, "/classify", input="a boat")[0] == rows[0]
     (model,) = ask.get("/v1/models").json()["data"]
     assert model["labels"] == ["ham", "spam"]
+
+
+def test_long_texts_hold_up_no_other_request(
+    taught: Taught, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = taught("classify")
+    tokenizer = ask.app.state.ownlm.models["taught"].lm.tokenizer
+    threads = list[threading.Thread]()
+
+    def noted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def seen(*given: Any, **more: Any) -> Any:
+            threads.append(threading.current_thread())
+            return work(*given, **more)
+
+        return seen
+
+    for name in ("encode_batch", "decode"):
+        monkeypatch.setattr(tokenizer, name, noted(getattr(tokenizer, name)))
+    data(ask, "/classify", input="a boat")
+    assert threads
+    read = len(threads)
+    assert ask.post("/detokenize", {"tokens": [9]}).status_code == 200
+    assert len(threads) > read
+    assert threading.main_thread() not in threads  # there the event loop is
 
 
 def test_scores_of_pairs(taught: Taught) -> None:

@@ -89,6 +89,23 @@ def test_who_left_is_not_worked_for() -> None:
     assert slow.calls == [[0], [2]]
 
 
+def test_who_waits_keeps_no_thread_from_others() -> None:
+    slow = Slow()
+    both = Together(slow, threading.Lock())
+
+    async def run() -> str:
+        tasks = [asyncio.create_task(both([n])) for n in range(40)]  # more than asyncio's threads
+        while len(both._waiting) < 39:
+            await asyncio.sleep(0.001)
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(lambda: "at once"), 5)
+        finally:
+            slow.go.set()
+            await asyncio.gather(*tasks)
+
+    assert asyncio.run(run()) == "at once"
+
+
 WORDS = "harbour boat rope sail wind gull tide mast crane wharf"
 SHAPE = {"shape": {"layers": 2, "dim": 32, "context": 64}, "tokenizer": {"vocab_size": 300}}
 TEXTS = [" ".join((WORDS.split() * 2)[n : 2 * n + 1]) for n in range(10)]

@@ -5,6 +5,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -32,13 +33,16 @@ class Together(Generic[T, R]):
         """`work` gives a result a thing, in order, and does not mix them; it holds `lock`."""
         self.work, self.lock = work, lock
         self._waiting: deque[Asked[T, R]] = deque()
+        # Whoever waits for the lock in a thread of asyncio's would keep it from all else.
+        self._thread = ThreadPoolExecutor(1)
 
     async def __call__(self, things: Sequence[T]) -> list[R]:
         """The results of these; what `work` raises for them."""
         asked = Asked[T, R](things)
         self._waiting.append(asked)
         try:
-            await asyncio.to_thread(self._until_done, asked)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, self._until_done, asked)
         finally:
             asked.given_up = True
         if asked.error is not None:

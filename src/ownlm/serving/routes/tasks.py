@@ -1,6 +1,7 @@
 """What finetuned models do: labels and scores as vLLM shapes them, and tags, answers,
 translations and summaries."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ async def classify(body: TextsBody, request: Request) -> Response:
         label = one.labels[0] if one.labels else None
         found = {"index": place, "label": label, "labels": [*one.labels], "probs": probs}
         data.append(found | {"num_classes": len(probs)})
-    return Json(listed("classify", served, data, body.texts))
+    return Json(await listed("classify", served, data, body.texts))
 
 
 @router.post("/score")
@@ -56,7 +57,7 @@ async def score(body: ScoreBody, request: Request) -> Response:
         said = await done(request, served, records)
         scores = [one.score for one in said if isinstance(one, Estimate)]
     data = [{"index": n, "object": "score", "score": float(one)} for n, one in enumerate(scores)]
-    return Json(listed("score", served, data, [*first, *second]))
+    return Json(await listed("score", served, data, [*first, *second]))
 
 
 @router.post("/v1/tag")
@@ -69,7 +70,7 @@ async def tag(body: TextsBody, request: Request) -> Response:
         {"index": place, "object": "tags", "words": _words(record, one)}
         for place, (record, one) in enumerate(zip(records, said))
     ]
-    return Json(listed("tag", served, data, body.texts))
+    return Json(await listed("tag", served, data, body.texts))
 
 
 @router.post("/v1/answer")
@@ -79,7 +80,7 @@ async def answer(body: AnswerBody, request: Request) -> Response:
     record = served.record(body.question, body.context, "question")
     (said,) = await done(request, served, [record])
     data = [{"index": 0, "object": "answer"} | said.as_dict()]
-    return Json(listed("answer", served, data, [body.question, body.context]))
+    return Json(await listed("answer", served, data, [body.question, body.context]))
 
 
 @router.post("/v1/translate")
@@ -98,7 +99,7 @@ async def _written(body: TextsBody, request: Request, verb: str, kind: str) -> R
     served = state_of(request).doer(body.model, WRITTEN, verb)
     said = await done(request, served, [served.record(text) for text in body.texts])
     data = [{"index": place, "object": kind} | one.as_dict() for place, one in enumerate(said)]
-    return Json(listed(verb, served, data, body.texts))
+    return Json(await listed(verb, served, data, body.texts))
 
 
 async def done(request: Request, served: Served, records: Sequence[Record]) -> list[Prediction]:
@@ -111,11 +112,11 @@ async def done(request: Request, served: Served, records: Sequence[Record]) -> l
         ticket.release()
 
 
-def listed(
+async def listed(
     kind: str, served: Served, data: list[dict[str, Any]], texts: Sequence[str]
 ) -> dict[str, Any]:
-    """A list as vLLM gives it."""
-    tokens = sum(map(len, served.lm.tokenizer.encode_batch(texts)))
+    """A list as vLLM gives it; tokens are counted beside the event loop."""
+    tokens = sum(map(len, await asyncio.to_thread(served.lm.tokenizer.encode_batch, texts)))
     counted = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0}
     head = {"id": number(kind), "object": "list", "created": now(), "model": served.name}
     return head | {"data": data, "usage": counted}

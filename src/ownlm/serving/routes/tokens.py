@@ -34,11 +34,15 @@ async def tokenize(body: TokenizeBody, request: Request) -> Response:
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeBody, request: Request) -> Response:
     """The text of ids."""
-    served = state_of(request).model(body.model)
+    state = state_of(request)
+    served = state.model(body.model)
     highest = max(body.tokens, default=0)
     if highest >= served.vocab:
         raise bad(f"tokens: id {highest}, the model has 0 to {served.vocab - 1}", "tokens")
-    return Json({"prompt": served.lm.tokenizer.decode(body.tokens, skip_special=False)})
+    decode = served.lm.tokenizer.decode
+    async with state.reading:
+        text = await asyncio.to_thread(decode, body.tokens, skip_special=False)
+    return Json({"prompt": text})
 
 
 def _ids(served: Served, body: TokenizeBody) -> list[int]:
