@@ -76,3 +76,12 @@ def test_what_each_kind_of_model_has_to_show(
 def test_a_layer_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inside", saved(tmp_path / "it", "llama"), "ab", "--layer", "4"]) == 2
     assert "3 layers of 2 heads" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", ["gpt2", "ctrl", "llama", "bert", "t5"])
+def test_a_text_that_is_too_long(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["inside", saved(tmp_path / "it", family), "a" * 65])
+    said = capsys.readouterr().err
+    assert code == 0 or (code == 2 and "64" in said), said

@@ -49,14 +49,18 @@ def given(lm: LM, text: str | Messages, *, other: str = "", written: str = "") -
     """A text as `lm` reads it, or two; `written` is what an encoder-decoder says to it, and its
     own answer where that is empty.
 
-    Raises ConfigError for messages without a chat template.
+    Raises ConfigError for messages without a chat template, and for more tokens than a decoder
+    has positions for.
     """
     if isinstance(lm.model, EncoderDecoder):
         said = written or (lm.generate(text, 64) if lm.answers else "")
         ids = (*lm.frame.opening, *lm.tokenizer.encode(said))
         return Given((*lm.prompt_ids(text),), ids[: lm.model.context])
     if not isinstance(text, str) or lm.model.architecture.stack.causal:
-        return Given((*lm.prompt_ids(text),))
+        ids, context = (*lm.prompt_ids(text),), lm.model.context
+        if len(ids) > context and lm.model.architecture.embed.positions != "none":
+            raise ConfigError(f"{len(ids)} tokens are more than the {context} that the model reads")
+        return Given(ids)
     return among_marks(lm, *map(lm.tokenizer.encode, (text, other) if other else (text,)))
 
 
