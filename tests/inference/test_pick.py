@@ -44,7 +44,7 @@ def test_an_engine_writes_with_native_code(weights: pick.Weights) -> None:
     lm, lines = make_lm("llama"), list[str]()
     engine = pick.make_engine(lm, EngineConfig(rows=3), weights, tell=lines.append)
     assert isinstance(engine.runner, NativeRunner)
-    assert weights in lines[0] and "MB" in lines[0]
+    assert weights in lines[0] and "KB" in lines[0]
     together = answers(engine)
     assert all(len(ids) == 30 for ids in together)
     alone = pick.make_engine(lm, EngineConfig(rows=1), weights, tell=lines.append)

@@ -23,7 +23,7 @@ class ExportOptions(Config):
     """Write a model for llama.cpp or ONNX runtimes, and compare what was written with it."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """Model folder, run folder or GGUF file; an adapter is merged first (`ownlm merge`)."""
+    """Model folder, run folder or GGUF file; merge an adapter first (`ownlm merge`)."""
     out: str
     """The file, NAME.gguf, or the folder for ONNX."""
     to: Literal["gguf", "onnx"] = "gguf"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from ownlm.files import readable
 from ownlm.inference import native_runner
 from ownlm.inference.config import EngineConfig
 from ownlm.inference.engine import Engine
@@ -50,7 +51,7 @@ def pick_runner(model: Model, weights: Weights = "auto") -> tuple[Runner, str]:
         return plain, f"decoding: PyTorch, since native code does not take this model: {why}"
     kind: Kind = "int8" if weights == "auto" else weights
     native = NativeRunner(model, kind)
-    what = f"native code, {kind} weights of {native.weight_bytes / 1e6:,.0f} MB"
+    what = f"native code, {kind} weights of {readable(native.weight_bytes)}"
     if weights != "auto":
         return native, f"decoding: {what}, as asked"
     fast, slow = (_milliseconds(runner) for runner in (native, plain))

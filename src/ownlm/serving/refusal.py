@@ -21,7 +21,10 @@ TYPES = {
     503: "service_unavailable_error",
 }
 """By status; other refusals are invalid_request_error."""
-_UNSAID = {404: "no such address", 405: "this address does not take this method"}
+_UNSAID = {
+    404: "no such address; those of OpenAI begin with /v1",
+    405: "this address does not take this method",
+}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 SHOWN = 80
 """Characters of a value that a message shows."""

@@ -129,7 +129,8 @@ def test_a_model_is_compared_on_the_same_draws(make: Any, drawn: Draw, tmp_path:
     apart = compared(model, others)
     assert apart["majority"].low > 0 and (apart["itself"].low, apart["itself"].high) == (0, 0)
     lines = verdicts(model, others)
-    assert "points above majority" in lines[0] and "chance" in lines[1]
+    assert "points above majority" in lines[0] and "the same as itself" in lines[1]
+    assert "chance" in lines[1]
     path = write_evaluation(tmp_path, model, others)
     stored = json.loads(path.read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(evaluation(model, others)))

@@ -240,7 +240,7 @@ def test_a_server_that_still_loads_says_so(browse: Any) -> None:
 
 
 def test_pages_stand_behind_the_servers_own_addresses(tmp_path: Path) -> None:
-    async def run() -> list[httpx.Response]:
+    async def run() -> tuple[httpx.Response, list[httpx.Response]]:
         app, state = FastAPI(), State(talker(name=EVIL))
 
         @app.get("/health")
@@ -254,11 +254,13 @@ def test_pages_stand_behind_the_servers_own_addresses(tmp_path: Path) -> None:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://t") as client,
         ):
-            return [await client.get(path) for path in ("/health", "/chat", "/runs")]
+            wrong = await client.post("/chat/completions", json={})  # a base_url without /v1
+            return wrong, [await client.get(path) for path in ("/health", "/chat", "/runs")]
 
     with nicegui_reset_globals():
-        health, *pages = asyncio.run(run())
+        wrong, (health, *pages) = asyncio.run(run())
         Client.page_routes.clear()
+    assert wrong.status_code == 404 and "/v1" in wrong.json()["error"]["message"]
     assert health.json() == {"ok": True} and "content-security-policy" not in health.headers
     for page in pages:
         assert page.status_code == 200

@@ -255,8 +255,9 @@ def verdicts(judgement: Judgement, others: Mapping[str, Judgement]) -> list[str]
         value, low, high = (scale * one for one in (apart.value, apart.low, apart.high))
         sure = low > 0 or high < 0
         relation = "above" if value > 0 else "below"
+        apart_by = f"{abs(value):.3g}{unit} {relation}" if value else "the same as"
         found.append(
-            f"{measure.title}: {abs(value):.3g}{unit} {relation} {title} "
+            f"{measure.title}: {apart_by} {title} "
             f"({low:+.3g} to {high:+.3g}{'' if sure else ', so it may be chance'})"
         )
     return found

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi import Request as HttpRequest
 from nicegui import app as inner
 from nicegui import ui
+from starlette.responses import Response
 
 from ownlm.serving.page.chat import Chat
 from ownlm.serving.page.compare import Compare
@@ -18,6 +19,7 @@ from ownlm.serving.page.inside import Inside
 from ownlm.serving.page.policy import Policy
 from ownlm.serving.page.runs import Runs
 from ownlm.serving.page.tasks import Task
+from ownlm.serving.refusal import on_refusal
 
 STYLE = Path(__file__).parent / "page.css"
 ICON = (
@@ -49,6 +51,7 @@ def add_pages(app: FastAPI, state: State, runs: Path | None = None) -> None:
     register(state, runs)
     state.page_paths += ["/", *(f"/{name}" for name in (*MODELS, "runs")), *OURS]
     inner.add_middleware(Policy)
+    inner.add_exception_handler(404, on_missing)
     ui.run_with(
         app,
         title="ownlm",
@@ -58,6 +61,12 @@ def add_pages(app: FastAPI, state: State, runs: Path | None = None) -> None:
         show_welcome_message=False,
         gzip_middleware_factory=None,
     )
+
+
+async def on_missing(request: HttpRequest, error: Exception) -> Response:
+    """An address that is neither a page nor the interface's: told as the interface tells it, since
+    whoever asks is a program with a wrong base_url more often than a person."""
+    return await on_refusal(request, error)
 
 
 def register(state: State, runs: Path | None) -> None:
