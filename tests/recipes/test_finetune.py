@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,8 @@ from ownlm.inference.language_model import LM
 from ownlm.models.load import save_model
 from ownlm.objectives.tasks.make import make_task
 from ownlm.objectives.tasks.write import Translate
-from ownlm.recipes.finetune import finetune
+from ownlm.recipes.finetune import finetune, gathered
+from ownlm.recipes.judged import rank
 from ownlm.recipes.predict import asked, inputs, predict
 from ownlm.recipes.subject import subject
 from ownlm.recipes.tuned import load_tuned, saver
@@ -238,6 +240,23 @@ def test_a_pretrained_body_is_read_and_its_new_head_is_named(
     assert sorted(kept["id2label"].values()) == ["B-ship", "O"]
 
 
+def test_a_new_head_begins_at_the_mean_and_a_taught_one_where_it_was(
+    data: dict[str, Path], tmp_path: Path
+) -> None:
+    last: dict[str, Any] = {"data": {"validation": 0.0}}  # no checkpoint is better than the last
+    settings = config("regress", data["regress"], tmp_path / "run", **last)
+    parts = gathered(settings)
+    mean = np.mean([float(one.target) for one in parts.lessons.train])
+    assert mean != 0
+    bias = parts.subject.model.get_parameter("task.out.bias")
+    assert bias.item() == pytest.approx(mean)
+    assert finetune(settings).result.step == 6
+    taught = load_tuned(tmp_path / "run", CPU).model.get_parameter("task.out.bias")
+    assert taught.item() != pytest.approx(mean, abs=1e-6)
+    again = config("regress", data["regress"], tmp_path / "on", str(tmp_path / "run"))
+    assert torch.equal(gathered(again).subject.model.get_parameter("task.out.bias"), taught)
+
+
 @pytest.mark.parametrize("kind", ["lora", "dora", "qlora", "last", "head"])
 def test_what_moves_can_be_chosen(kind: str, data: dict[str, Path], tmp_path: Path) -> None:
     begun = subject(config("classify", data["classify"], tmp_path / "x"), ("a", "b"), ["boat"] * 9)
@@ -285,6 +304,15 @@ def test_predictions_of_a_file_are_those_of_its_records_alone(
         assert isinstance(other, Classified)
         assert one.labels == other.labels
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_the_figure_that_people_look_at_decides_which_checkpoint_is_kept() -> None:
+    rows = [{"validation_loss": a, "validation_span_f1": b} for a, b in ((0.2, 0.5), (0.3, 0.6))]
+    assert max(rows, key=rank) is rows[1]
+    assert (
+        max([{"validation_loss": 0.2}, {"validation_loss": 0.3}], key=rank)["validation_loss"]
+        == 0.2
+    )
 
 
 def test_rates_follow_the_width() -> None:

@@ -276,6 +276,27 @@ def test_the_best_checkpoint_stays_and_becomes_the_model(tmp_path: Path) -> None
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), best.parameters()))
 
 
+def test_another_figure_may_decide_which_checkpoint_is_the_best(tmp_path: Path) -> None:
+    """0.7 twice: the lower loss of them; rows with a figure or loss that is no number are none."""
+    pairs = [
+        (5.0, 0.1),
+        (1.0, 0.6),
+        (2.0, 0.7),
+        (1.5, 0.7),
+        (float("nan"), 0.9),
+        (1.2, float("nan")),
+    ]
+    rows = iter(pairs)
+    over = SHORT | {"train__steps": 10, "train__evaluate_every": 2, "train__keep": 1}
+    parts = {
+        "evaluate": lambda model: dict(zip(("validation_loss", "validation_f1"), next(rows))),
+        "rank": lambda figures: (figures["validation_f1"], -figures["validation_loss"]),
+    }
+    result = tiny.train(tmp_path, parts=parts, **over)
+    assert result.best_step == 6
+    assert tiny.train(tmp_path, parts=parts, **over).best_step == 6  # also read from the log
+
+
 @pytest.mark.parametrize("damage", ["flipped", "gone"])
 def test_a_best_checkpoint_that_is_damaged_does_not_become_the_model(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]

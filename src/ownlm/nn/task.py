@@ -37,6 +37,12 @@ class TaskHead(nn.Module):
             return Output(hidden_BTD, features, features.new_empty(0, c.dim))
         return Output(hidden_BTD, self.drop(features), self.out.weight, self.out.bias)
 
+    def begin(self, prior_C: Tensor) -> None:
+        """Let a head that has not learned yet, whose bias is zeros, answer `prior_C` at first."""
+        if self.out is not None and self.out.bias is not None and not self.out.bias.any():
+            with torch.no_grad():
+                self.out.bias.copy_(prior_C)
+
 
 def pool(
     hidden_BTD: Tensor,

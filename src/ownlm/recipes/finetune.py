@@ -143,6 +143,8 @@ def gathered(config: FinetuneConfig) -> Parts:
     task = make_task(config.task, config.options, found.tokenizer, c, labels, generate)
     learned = lessons(data, task)
     task.prepare(learned.train)
+    if found.model.task is not None and (prior := task.prior(learned.train)) is not None:
+        found.model.task.begin(prior)
     return Parts(config, data, found, task, learned)
 
 
@@ -236,4 +238,5 @@ def trainer(
         identity=parts.identity,
         save_model=saver(config, parts.subject),
         evaluate=judged.Watch(config, parts.task, parts.data, found) if found.validation else None,
+        rank=judged.rank,
     )

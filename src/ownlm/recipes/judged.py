@@ -5,7 +5,7 @@ Predictions are made once, kept, and judged by evaluation/tasks.
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ownlm.recipes.tuning import WRITERS, FinetuneConfig
 from ownlm.training.run import RunFolder
 
 PREDICTIONS = "predictions.jsonl"
+LOSS = "validation_loss"
 AT_ONCE = 16
 """Sequences whose loss is taken at once."""
 
@@ -62,7 +63,7 @@ class Watch:
         """validation_loss, and the figure that the task is known by; not for tasks whose answers
         are written, which takes long."""
         try:
-            found = {"validation_loss": loss(model, self.task, self.encoded)}
+            found = {LOSS: loss(model, self.task, self.encoded)}
             if self.kind in WRITERS or self.kind == "embed":
                 return found
             predictions = self.task.predict(model, self.encoded, self.records)
@@ -72,6 +73,13 @@ class Watch:
             return {}
         name = judged.headline
         return found | {f"validation_{name}": judged.figures[name].value}
+
+
+def rank(figures: Mapping[str, float]) -> tuple[float, ...]:
+    """The headline figure decides which checkpoint is the best, of equal ones the lowest loss: a
+    model that grows surer of its few mistakes loses more while it names more."""
+    headline = [value for name, value in figures.items() if name != LOSS]
+    return (*headline, -figures[LOSS])
 
 
 def loss(model: nn.Module, task: Task, encoded: Sequence[Encoded]) -> float:

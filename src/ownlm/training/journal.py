@@ -1,6 +1,7 @@
 """What a run says while it trains: rows of log.jsonl, TensorBoard, a progress bar, warnings."""
 
 import math
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,15 +10,23 @@ from ownlm.training.monitor import Board
 from ownlm.training.progress import Progress
 from ownlm.training.run import RunFolder
 
+Rank = Callable[[Mapping[str, float]], tuple[float, ...]]
+"""How good an evaluation was, from its figures: the greater the better."""
+
+
+def by_loss(figures: Mapping[str, float]) -> tuple[float, ...]:
+    """The lower the validation loss, the better."""
+    return (-figures["validation_loss"],)
+
 
 class Journal:
     """Writes rows and remembers which steps were looked at, also before a resume."""
 
-    def __init__(self, run: RunFolder, step: int, steps: int) -> None:
+    def __init__(self, run: RunFolder, step: int, steps: int, rank: Rank) -> None:
         if run.start and step < steps:  # a finished run is left as it is
             with MetricsLog(run.path / RESUMES) as resumes:
                 resumes.write({"step": step})
-        self.log = MetricsLog(run.log_path)
+        self.rank, self.log = rank, MetricsLog(run.log_path)
         self.log.rewind(step if run.start else -1)
         rows = read_rows(run.log_path)
         self.evaluations: dict[int, dict[str, float]] = {
@@ -61,10 +70,18 @@ class Journal:
 
     @property
     def best_step(self) -> int | None:
-        """The evaluated step with the lowest validation loss; of equal ones the first."""
-        losses = {s: _number(e.get("validation_loss")) for s, e in self.evaluations.items()}
-        finite = {step: loss for step, loss in losses.items() if math.isfinite(loss)}
-        return min(finite, key=lambda step: (finite[step], step), default=None)
+        """The step whose evaluation ranks highest; of equal ones the first. One with a figure
+        that is not finite is none of them."""
+        found = {step: self._rank(figures) for step, figures in self.evaluations.items()}
+        sound = {step: rank for step, rank in found.items() if rank}
+        return max(sound, key=lambda step: (sound[step], -step), default=None)
+
+    def _rank(self, figures: Mapping[str, Any]) -> tuple[float, ...]:
+        """Empty where there is no loss, or no number."""
+        if "validation_loss" not in figures:
+            return ()
+        found = self.rank({name: _number(value) for name, value in figures.items()})
+        return found if all(map(math.isfinite, found)) else ()
 
     @property
     def validation(self) -> dict[str, float]:

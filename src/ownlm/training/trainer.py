@@ -23,7 +23,7 @@ from ownlm.objectives.objective import Objective
 from ownlm.training import checkpoint, nonfinite, probe
 from ownlm.training.config import Choices, OptimizerConfig, ScheduleConfig, TrainConfig
 from ownlm.training.feed import Feed, Loader
-from ownlm.training.journal import Journal
+from ownlm.training.journal import Journal, Rank, by_loss
 from ownlm.training.monitor import SpikeWatch
 from ownlm.training.optimizer import make_optimizer
 from ownlm.training.pace import Pace
@@ -43,7 +43,7 @@ class Result(NamedTuple):
     exit_code: int
     """0; 130 after Ctrl-C, 143 after SIGTERM: all is saved, and --resume goes on."""
     best_step: int | None
-    """The checkpoint with the lowest validation loss; None where nothing was evaluated."""
+    """The checkpoint whose evaluation ranks highest; None where nothing was evaluated."""
     validation: dict[str, float]
     """The newest evaluation."""
 
@@ -65,6 +65,7 @@ class Trainer:
         identity: Mapping[str, str],
         save_model: Callable[[nn.Module, Path], None],
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+        rank: Rank = by_loss,
         sample: Callable[[nn.Module, int], None] | None = None,
         tokens_per_byte: float | None = None,
     ) -> None:
@@ -72,8 +73,9 @@ class Trainer:
 
         `identity` are digests by name ("data", "tokenizer") that the run is bound to.
         `save_model` writes a model folder's files. `evaluate` returns figures, "validation_loss"
-        among them. `sample` writes text of the model at a step, again for a step that a crash
-        cut short. `tokens_per_byte` of the text turns the loss into bits per byte.
+        among them, and the checkpoint of those that `rank` highest becomes the model. `sample`
+        writes text of the model at a step, again for a step that a crash cut short.
+        `tokens_per_byte` of the text turns the loss into bits per byte.
         Raises ConfigError, DataError.
         """
         check_schedule(schedule, train.steps)
@@ -81,7 +83,7 @@ class Trainer:
         self.run, self.model, self.config = run, model, train
         self.peak, self.schedule = optimizer.lr, schedule
         self.choices, self.identity = choices, dict(identity)
-        self.evaluate, self.sample = evaluate, sample
+        self.evaluate, self.rank, self.sample = evaluate, rank, sample
         self.tokens_per_byte = tokens_per_byte
         self.feed = Feed(loader, train.batch, choices.micro_batch)
         self.weights = Weights(model, choices.precision)
@@ -107,7 +109,8 @@ class Trainer:
         DiskError with the newest checkpoint intact.
         """
         step, steps = self.restore(), self.config.steps
-        with StopSignals() as stop, self.saver, Journal(self.run, step, steps) as self.journal:
+        self.journal = Journal(self.run, step, steps, self.rank)
+        with StopSignals() as stop, self.saver, self.journal:
             self.model.train()
             self.settle()
             while True:

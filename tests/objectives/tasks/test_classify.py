@@ -18,6 +18,8 @@ from ownlm.data.tasks.predictions import Classified, Estimate
 from ownlm.data.tasks.records import Labelled
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any, save_model
+from ownlm.nn.config import TaskConfig
+from ownlm.nn.task import TaskHead
 from ownlm.objectives.objective import IGNORE
 from ownlm.objectives.tasks.classify import Classify
 from ownlm.objectives.tasks.task import encode_all
@@ -91,6 +93,34 @@ def test_rare_classes_count_more_by_what_was_seen_before_training() -> None:
     assert float(loss.count) == pytest.approx(4 / 9 * 2 + 4 / 3)
     mean = F.cross_entropy(plain(model, encoded), torch.tensor([0, 1, 0]), task.weights)
     assert float(loss.total / loss.count) == pytest.approx(float(mean), 1e-5)
+
+
+def test_a_new_head_begins_with_a_guess_by_frequency() -> None:
+    """Half a count is added to each class, or to yes and to no: (2 + 1/2) / (3 + 1), ..."""
+    one, _ = made("bert", "classify")
+    found = one.prior(given(0, 1, 0))
+    assert found is not None
+    assert found.exp().tolist() == pytest.approx([2.5 / 4, 1.5 / 4, 0.5 / 4])
+    several, _ = made("bert", "classify", multi_label=True)
+    found = several.prior(given([1, 0, 1], [1, 0, 0], [0, 0, 0], dtype=np.float32))
+    assert found is not None
+    assert found.sigmoid().tolist() == pytest.approx([2.5 / 4, 0.5 / 4, 1.5 / 4])
+    weighted, _ = made("bert", "classify", class_weights="balanced")
+    assert weighted.prior(given(0, 1, 0)) is None  # all classes count the same
+    score, _ = made("bert", "regress")
+    found = score.prior(given(0.5, -2.0, 7.0, dtype=np.float32))
+    assert found is not None and found.tolist() == pytest.approx([5.5 / 3])
+    assert made("bert", "span")[0].prior([]) is None
+
+
+def test_only_a_head_that_has_not_learned_begins_anew() -> None:
+    head = TaskHead(TaskConfig(dim=4, outputs=3))
+    assert head.out is not None
+    nn.init.zeros_(head.out.bias)
+    head.begin(torch.tensor([1.0, 2, 3]))
+    assert head.out.bias.tolist() == [1, 2, 3]
+    head.begin(torch.tensor([5.0, 5, 5]))
+    assert head.out.bias.tolist() == [1, 2, 3]
 
 
 def test_several_labels_by_hand() -> None:

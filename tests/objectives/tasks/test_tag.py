@@ -116,6 +116,14 @@ def test_a_decoder_reads_the_predicate_first() -> None:
     assert [t for t in names(tag_of("gpt2"), item) if t != "-"] == NAMES.split()
 
 
+def test_a_new_head_begins_with_the_shares_of_the_tags() -> None:
+    task = tag_of("bert")
+    items = encode_all(task, [record(WORDS, NAMES), record("the boat", "O O")])
+    found = task.prior(items)
+    assert found is not None  # of 5 words 3 are outside, 1 begins a person, 1 a place
+    assert found.exp().tolist() == pytest.approx([3.5 / 6, 1.5 / 6, 0.5 / 6, 1.5 / 6, 0.5 / 6])
+
+
 @given(
     strategies.lists(strategies.integers(1, 6), max_size=60),
     strategies.integers(3, 25),

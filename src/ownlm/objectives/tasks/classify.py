@@ -5,8 +5,10 @@ Losses and their means are those of the reference's ForSequenceClassification.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -82,6 +84,16 @@ class Classify(OfText):
             weights = there.sum() / (classes * there.clip(min=1))
         self.weights = torch.from_numpy(weights.astype(np.float32))
 
+    def prior(self, encoded: Sequence[Encoded]) -> Tensor | None:
+        """Of the classes' shares; weighted, all classes are alike and nothing is to be added."""
+        if self.weighted:
+            return None
+        targets = np.stack([item.target for item in encoded])
+        if self.several:
+            return torch.logit(frequencies(targets.sum(axis=0), len(targets)))
+        there = np.bincount(targets[targets >= 0], minlength=len(self.labels))
+        return frequencies(there, there.sum()).log()
+
     def encode(self, record: Record, number: int) -> list[Encoded]:
         """One sequence; Bad for a label that is not among `labels`, or for two of one."""
         assert isinstance(record, Labelled), "records of labelled texts"
@@ -140,10 +152,19 @@ class Classify(OfText):
         return [found[number] for number in range(len(records))]
 
 
+def frequencies(there: npt.NDArray[Any], of: float) -> Tensor:
+    """(C,): relative frequencies, none quite 0 or 1 (half a count is added to each side)."""
+    return torch.from_numpy((there + 0.5) / (of + 1.0)).float()
+
+
 class Regress(OfText):
     """A number, learned as it is: scores are neither shifted nor scaled."""
 
     labels = ("score",)
+
+    def prior(self, encoded: Sequence[Encoded]) -> Tensor | None:
+        """The mean."""
+        return torch.tensor([float(np.mean([item.target for item in encoded]))])
 
     def encode(self, record: Record, number: int) -> list[Encoded]:
         """One sequence."""

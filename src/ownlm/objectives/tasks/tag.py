@@ -26,6 +26,7 @@ from ownlm.data.tasks.records import Record, Tagged
 from ownlm.models.heads import TOKEN
 from ownlm.objectives.objective import IGNORE, Batch, Loss
 from ownlm.objectives.rows import Ids
+from ownlm.objectives.tasks.classify import frequencies
 from ownlm.objectives.tasks.marks import Marks
 from ownlm.objectives.tasks.task import Reading, balanced
 from ownlm.objectives.tasks.windows import overlapping
@@ -132,6 +133,12 @@ class Tag(Reading):
     def inside(self, tag: str) -> int:
         """What further pieces of a word of this tag learn."""
         return self.numbers.get("I-" + tag.removeprefix("B-"), self.numbers[tag])
+
+    def prior(self, encoded: Sequence[Encoded]) -> Tensor | None:
+        """Of the tags' shares: nearly all words are outside of all names."""
+        targets = np.concatenate([item.target for item in encoded])
+        there = np.bincount(targets[targets != IGNORE], minlength=len(self.labels))
+        return frequencies(there, there.sum()).log()
 
     def targets(self, items: Sequence[Encoded]) -> Batch:
         """targets (N, S)."""

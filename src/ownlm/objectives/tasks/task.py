@@ -75,6 +75,11 @@ class Task(ABC):
     def prepare(self, encoded: Sequence[Encoded]) -> None:  # noqa: B027, most need not
         """Look through what will be learned from, once before training."""
 
+    def prior(self, encoded: Sequence[Encoded]) -> Tensor | None:
+        """(C,): logits of a guess by frequency, where a new head's bias begins, so that its first
+        updates need not learn what counting knows; None where the targets do not tell."""
+        return None
+
     def window(self, context: int) -> int:
         """Sequences have their own lengths."""
         return context
