@@ -103,7 +103,8 @@ def electra(bench: Bench) -> list[Finding]:
     }
     found = []
     for name in ("electra", "bert"):
-        words = short(more[name]) + (["--objective.pairs", "none"] if name == "bert" else [])
+        words = [*short(more[name]), "--train.batch", str(named("electra-tiny").train.batch)]
+        words += ["--objective.pairs", "none"] if name == "bert" else []
         runs = [bench.pretrain(f"{name}-tiny", name, seed, *words) for seed in bench.seeds]
         for texts in bench.options.labelled:
             scores = [probe(run / "model", texts) for run in runs]

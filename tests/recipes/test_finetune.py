@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from ownlm.data.tasks.predictions import Classified, Estimate, Extract, Tagging
 from ownlm.errors import CheckpointError, ConfigError, DataError
@@ -16,13 +17,14 @@ from ownlm.inference.language_model import LM
 from ownlm.models.load import save_model
 from ownlm.objectives.tasks.make import make_task
 from ownlm.objectives.tasks.write import Translate
-from ownlm.recipes.finetune import finetune, gathered
+from ownlm.recipes.finetune import Finetuned, finetune, gathered
 from ownlm.recipes.judged import rank
 from ownlm.recipes.predict import asked, inputs, predict
 from ownlm.recipes.subject import subject
 from ownlm.recipes.tuned import load_tuned, saver
 from ownlm.recipes.tuning import FinetuneConfig, rate, tuning
 from ownlm.training.digest import run_digest
+from ownlm.training.trainer import Result
 
 CPU = torch.device("cpu")
 WORDS = "harbour boat rope sail wind gull tide mast crane wharf".split()
@@ -313,6 +315,16 @@ def test_the_figure_that_people_look_at_decides_which_checkpoint_is_kept() -> No
         max([{"validation_loss": 0.2}, {"validation_loss": 0.3}], key=rank)["validation_loss"]
         == 0.2
     )
+
+
+@pytest.mark.parametrize(("best", "told"), [(6, "kept is step 6"), (10, ""), (None, "")])
+def test_which_checkpoint_was_kept_is_said(
+    best: int | None, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Finetuned(Path("r"), "tag", Result(10, True, 0, best, {}), None).show(Console(width=200))
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("r: finished at step 10") and told in first
+    assert ("kept" in first) == bool(told)
 
 
 def test_rates_follow_the_width() -> None:

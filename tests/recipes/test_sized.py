@@ -36,6 +36,11 @@ def test_a_memory_joins_contexts_and_the_tokens_of_an_update_stay() -> None:
     assert joined.train.batch * segments == plain.train.batch
 
 
+def test_hidden_tokens_are_learned_in_larger_batches() -> None:
+    """Of equal tokens: benchmarks/RESULTS.md, BERT's two tasks."""
+    assert recipe("bert-tiny").train.batch == 4 * recipe("gpt-tiny").train.batch
+
+
 def test_the_rule_carries_a_rate_to_other_widths() -> None:
     assert rate_at(3e-3, 128) == 3e-3
     assert rate_at(3e-3, 128) > rate_at(3e-3, 256) > rate_at(3e-3, 768) > 1e-4

@@ -91,7 +91,9 @@ class Finetuned(NamedTuple):
         if not self.result.finished:
             console.print(f"{self.folder}: stopped and saved at step {self.result.step}")
             return
-        console.print(f"{self.folder}: finished at step {self.result.step}\n")
+        step, best = self.result.step, self.result.best_step
+        kept = "" if best in (None, step) else f"; kept is step {best}, the best in validation"
+        console.print(f"{self.folder}: finished at step {step}{kept}\n")
         if self.judged is not None:
             show(self.judged.model, self.judged.others, console)
         console.print("\nnext:")
@@ -143,7 +145,8 @@ def gathered(config: FinetuneConfig) -> Parts:
     task = make_task(config.task, config.options, found.tokenizer, c, labels, generate)
     learned = lessons(data, task)
     task.prepare(learned.train)
-    if found.model.task is not None and (prior := task.prior(learned.train)) is not None:
+    prior = task.prior(learned.train) if learned.train else None
+    if found.model.task is not None and prior is not None:
         found.model.task.begin(prior)
     return Parts(config, data, found, task, learned)
 
