@@ -67,7 +67,7 @@ LEARNERS = {
     "qwen":            Learner("qwen3", "bpe", 6e-3, "Qwen 3: the next token.", grouped=True),
     "transformer_xl":  Learner("transformer-xl", "bpe", 3e-3,
                                "Transformer-XL: the next token, with memory.", segments=4),
-    "bert":            Learner("bert", "wordpiece", 6e-3,
+    "bert":            Learner("bert", "wordpiece", 3e-3,
                                "BERT: hidden tokens, next sentence.", BIASED, batch=4),
     "roberta":         Learner("roberta", "bpe", 6e-3, "RoBERTa: hidden tokens.", BIASED),
     "modernbert":      Learner("modernbert", "bpe", 6e-3, "ModernBERT: hidden tokens."),
