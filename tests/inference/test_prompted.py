@@ -49,14 +49,15 @@ def test_what_is_read(lm: LM) -> None:
 
 
 def test_the_likeliest_label_by_hand(lm: LM) -> None:
-    task = Prompted(lm, "classify", ("spam", "ham", "other"))
+    """Read beside longer and shorter ones, with labels of unlike lengths."""
+    task = Prompted(lm, "classify", ("spam", "a", "other"))
     record = labelled("see you at the harbour")
     scores = []
     for label in task.labels:
         before, said = lm.prompt_ids(task.prompt(record)), lm.tokenizer.encode(" " + label)
         shares = lm.model(torch.tensor([[*before, *said]])).logits[0].log_softmax(-1)
         scores.append(sum(float(shares[len(before) - 1 + n, id]) for n, id in enumerate(said)))
-    (found,) = task.predict([record])
+    found = task.predict([labelled("ho " * 40), record, labelled("a")])[1]
     assert isinstance(found, Classified)
     expected = torch.tensor(scores).softmax(0)
     assert list(found.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-4)

@@ -10,13 +10,13 @@ Answer:                                the label that is likeliest here, or what
 With a chat template each example is a question of the user and an answer of the assistant.
 """
 
+import copy
 import math
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
 from ownlm.data.tasks.predictions import (
     Classified,
@@ -28,8 +28,10 @@ from ownlm.data.tasks.predictions import (
 )
 from ownlm.data.tasks.records import Labelled, Parallel, Question, Record, Scored, Tagged
 from ownlm.errors import ConfigError
+from ownlm.inference.batch import batches
 from ownlm.inference.config import WritingConfig
 from ownlm.inference.language_model import LM
+from ownlm.inference.reading import Continuing, Ids
 from ownlm.tokenization.messages import Messages
 
 TOLD = {
@@ -72,7 +74,7 @@ class Prompted:
     def predict(self, records: Sequence[Record]) -> list[Prediction]:
         """One prediction a record, in order."""
         if self.kind in ("classify", "pair"):
-            return [self.likeliest(record) for record in records]
+            return self.likeliest(records)
         config = WritingConfig(max_tokens=LINES * (4 if self.kind == "tag" else 1))
         written = self.lm.write([self.prompt(record) for record in records], config)
         return [self.read(one, record) for one, record in zip(written, records, strict=True)]
@@ -89,27 +91,42 @@ class Prompted:
         return [*turns, {"role": "user", "content": question(record)}]
 
     @torch.inference_mode()
-    def likeliest(self, record: Record) -> Classified:
-        """The label whose tokens are likeliest together; shares among the labels."""
-        before = self.lm.prompt_ids(self.prompt(record))
+    def likeliest(self, records: Sequence[Record]) -> list[Prediction]:
+        """Of each record the label whose tokens are likeliest together, and shares among the
+        labels. Prompts of like length are read together, once for all labels; one that is too
+        long loses its beginning."""
         space = "" if self.lm.tokenizer.chat is not None else " "
-        rows = [self.lm.tokenizer.encode(space + label) for label in self.labels]
-        scores = [self.score(before, row) for row in rows]
-        shares = np.exp(np.array(scores) - max(scores))
-        shares /= shares.sum()
-        probabilities = dict(zip(self.labels, shares.tolist(), strict=True))
-        return Classified((self.labels[int(shares.argmax())],), probabilities)
+        labels = [self.lm.tokenizer.encode(space + label) for label in self.labels]
+        longest = max(map(len, labels))
+        room = self.lm.model.context - longest
+        prompts = [self.lm.prompt_ids(self.prompt(record))[-room:] for record in records]
+        found: dict[int, Prediction] = {}
+        for numbers in batches([*map(len, prompts)], WritingConfig(max_tokens=longest)):
+            scores_NC = self.scores([prompts[n] for n in numbers], labels)
+            for number, shares in zip(numbers, scores_NC.softmax(-1).tolist(), strict=True):
+                probabilities = dict(zip(self.labels, shares, strict=True))
+                likely = max(probabilities, key=probabilities.__getitem__)
+                found[number] = Classified((likely,), probabilities)
+        return [found[number] for number in range(len(records))]
 
-    def score(self, before: Sequence[int], said: Sequence[int]) -> float:
-        """Log-probability of some tokens behind others; what is too long loses its beginning."""
-        room = self.lm.model.context - len(said)
-        ids = [*before[-room:], *said]
-        read = torch.tensor([ids[:-1]], device=self.lm.model.device)
-        output = self.lm.writer(read)
-        features = output.features[:, -len(said) :]
-        logits = output._replace(features=features).logits[0, :, : self.lm.tokenizer.vocab_size]
-        targets = torch.tensor(said, device=logits.device)
-        return -float(F.cross_entropy(logits.float(), targets, reduction="sum"))
+    def scores(self, prompts: Sequence[Ids], labels: Sequence[Ids]) -> Tensor:
+        """(N, C): the log-probability of each label's tokens behind each prompt."""
+        reading, logits_NV = Continuing(self.lm.writer).begin(prompts)
+        first_NV = self.logs(logits_NV)
+        columns = []
+        for said in labels:
+            column_N = first_NV[:, said[0]]
+            if len(said) > 1:
+                ids_NT = torch.tensor([said], device=first_NV.device).expand(len(prompts), -1)
+                output = self.lm.writer(ids_NT[:, :-1], cache=copy.deepcopy(reading.cache))
+                logs_NTV = self.logs(output.logits)
+                column_N = column_N + logs_NTV.gather(2, ids_NT[:, 1:, None]).sum(dim=(1, 2))
+            columns.append(column_N)
+        return torch.stack(columns, dim=1)
+
+    def logs(self, logits: Tensor) -> Tensor:
+        """Log-probabilities over the ids that the tokenizer has."""
+        return logits[..., : self.lm.tokenizer.vocab_size].float().log_softmax(-1)
 
     def read(self, written: Writing, record: Record) -> Prediction:
         """What a written answer says; the first line of it."""

@@ -10,12 +10,12 @@ from ownlm.data.tasks.load import TaskData, load_task
 from ownlm.data.tasks.records import Record
 from ownlm.evaluation.tasks.baselines import baselines
 from ownlm.evaluation.tasks.judge import judge, require
-from ownlm.inference.language_model import load
+from ownlm.inference.language_model import LM, load
 from ownlm.inference.prompted import Prompted
 from ownlm.objectives.tasks.config import TaskKind
 from ownlm.recipes.judged import Judged, judged_split, write_predictions
 from ownlm.recipes.lessons import encoded, read_as
-from ownlm.recipes.tuned import load_tuned
+from ownlm.recipes.tuned import fluent, load_tuned
 
 
 def examine(
@@ -44,6 +44,7 @@ def examine(
         said = tuned.task.predict(tuned.model, encoded(records, tuned.task), records)
     else:
         lm = load(model, device or None)
+        lm = LM(fluent(lm.model, "seq2seq"), lm.tokenizer, lm.folder)
         said = Prompted(lm, kind, found.labels, chosen(found, shots), told).predict(records)
     if out:
         write_predictions(Path(out), records, said)
