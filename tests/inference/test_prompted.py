@@ -9,7 +9,7 @@ from ownlm.data.tasks.predictions import Classified, Estimate, Extract, Tagging,
 from ownlm.data.tasks.records import Answer, Labelled, Origin, Parallel, Question, Scored, Tagged
 from ownlm.errors import ConfigError
 from ownlm.inference.language_model import LM
-from ownlm.inference.prompted import Prompted, first_number, tags_of
+from ownlm.inference.prompted import Prompted, first_number, nothings, tags_of
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_model
 from ownlm.tokenization.config import TokenizerConfig
@@ -48,23 +48,40 @@ def test_what_is_read(lm: LM) -> None:
     assert turns[2]["content"] == "spam"
 
 
-def test_the_likeliest_label_by_hand(lm: LM) -> None:
-    """Read beside longer and shorter ones, with labels of unlike lengths."""
-    task = Prompted(lm, "classify", ("spam", "a", "other"))
-    record = labelled("see you at the harbour")
+def by_hand(task: Prompted, record: Labelled) -> torch.Tensor:
+    """(C,): logarithms of the labels' shares, each label read alone behind the whole prompt."""
     scores = []
     for label in task.labels:
-        before, said = lm.prompt_ids(task.prompt(record)), lm.tokenizer.encode(" " + label)
-        shares = lm.model(torch.tensor([[*before, *said]])).logits[0].log_softmax(-1)
-        scores.append(sum(float(shares[len(before) - 1 + n, id]) for n, id in enumerate(said)))
+        before = task.lm.prompt_ids(task.prompt(record))
+        said = task.lm.tokenizer.encode(" " + label)
+        with torch.no_grad():
+            logs = task.lm.model(torch.tensor([[*before, *said]])).logits[0].log_softmax(-1)
+        scores.append(sum(logs[len(before) - 1 + n, id].item() for n, id in enumerate(said)))
+    return torch.tensor(scores).log_softmax(0)
+
+
+def test_the_likeliest_label_by_hand(lm: LM) -> None:
+    """Read beside longer and shorter ones, with labels of unlike lengths; of what is said of
+    texts that say nothing the mean is taken off."""
+    task = Prompted(lm, "classify", ("spam", "a", "other"))
+    record = labelled("see you at the harbour")
     found = task.predict([labelled("ho " * 40), record, labelled("a")])[1]
     assert isinstance(found, Classified)
-    expected = torch.tensor(scores).softmax(0)
+    usual = torch.stack([by_hand(task, labelled(text)) for text in ("N/A", "", "[MASK]")]).mean(0)
+    expected = (by_hand(task, record) - usual).softmax(0)
     assert list(found.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-4)
     assert found.labels == (task.labels[int(expected.argmax())],)
-    (other,) = task.predict([labelled("another text")])  # the control: the text matters
+    plain = by_hand(task, record).softmax(0)  # the controls: what is usual matters, and the text
+    assert list(found.probabilities.values()) != pytest.approx(plain.tolist(), rel=1e-2)
+    (other,) = task.predict([labelled("another text")])
     assert isinstance(other, Classified)
     assert list(other.probabilities.values()) != pytest.approx(expected.tolist(), rel=1e-2)
+
+
+def test_of_pairs_both_texts_say_nothing() -> None:
+    record = Labelled(origin=HERE, text="a", pair="b", labels=("x",))
+    assert [(one.text, one.pair) for one in nothings([record])][:1] == [("N/A", "N/A")]
+    assert nothings([]) == []
 
 
 def test_what_is_too_long_loses_its_beginning(lm: LM) -> None:
