@@ -43,9 +43,9 @@ class Learner(NamedTuple):
     model: Mapping[str, Any] = MappingProxyType({})
     segments: int = 1
     """Contexts of a window, where a memory joins them: a batch has so many times fewer windows."""
-    batch: int = 1
-    """Times the size's contexts an update: a hidden token in seven teaches something, and small
-    batches of those stay long at the level of guessing by frequency."""
+    tokens: int = 0
+    """Of an update at least: one token in seven is hidden and teaches something, and with few of
+    them a model stays long at the level of guessing by frequency."""
     grouped: bool = False
     """Two query heads share a key head."""
 
@@ -68,7 +68,7 @@ LEARNERS = {
     "transformer_xl":  Learner("transformer-xl", "bpe", 3e-3,
                                "Transformer-XL: the next token, with memory.", segments=4),
     "bert":            Learner("bert", "wordpiece", 3e-3,
-                               "BERT: hidden tokens, next sentence.", BIASED, batch=4),
+                               "BERT: hidden tokens, next sentence.", BIASED, tokens=8192),
     "roberta":         Learner("roberta", "bpe", 6e-3, "RoBERTa: hidden tokens.", BIASED),
     "modernbert":      Learner("modernbert", "bpe", 6e-3, "ModernBERT: hidden tokens."),
     "electra":         Learner("electra", "wordpiece", 3e-3,
@@ -112,7 +112,9 @@ def sized(name: str, size: str) -> Callable[[], RunConfig]:
             ),
             optimizer=OptimizerConfig(kind="muon", lr=rate_at(learner.rate, s.dim)),
             schedule=ScheduleConfig(kind="cosine", warmup=100),
-            train=TrainConfig(steps=0, batch=s.batch * learner.batch // learner.segments),
+            train=TrainConfig(
+                steps=0, batch=max(s.batch, learner.tokens // s.context) // learner.segments
+            ),
         )
 
     make.__doc__ = learner.learns
