@@ -32,7 +32,7 @@ from ownlm.evaluation.likelihood import likelihood
 from ownlm.models.load import load_any
 from ownlm.objectives.causal import Causal
 from ownlm.recipes.named import recipe as named
-from ownlm.recipes.sized import LEARNERS
+from ownlm.recipes.sized import LEARNERS, SIZES
 
 
 def loss_of(found: dict[str, Any]) -> float:
@@ -56,7 +56,8 @@ def rates(bench: Bench) -> list[Finding]:
     """Each family at each rate, then the best rate with the other seeds."""
     found = []
     for family in bench.options.families:
-        kind = ["--optimizer.kind", bench.options.optimizer]
+        batch = SIZES[bench.options.size].batch // LEARNERS[family].segments
+        kind = ["--optimizer.kind", bench.options.optimizer, "--train.batch", str(batch)]
         rate, tried = best_rate(bench, f"{family}-{bench.options.size}", family, *kind)
         words = [*short(bench.options.steps or 250, rate), *kind]
         runs = bench.evaluations(f"{family}-{bench.options.size}", f"{family}-{rate:g}", *words)

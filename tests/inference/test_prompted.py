@@ -1,5 +1,6 @@
 """Tasks by prompting: what is read, which label is likeliest, what a written answer says."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -80,7 +81,8 @@ def test_the_likeliest_label_by_hand(lm: LM) -> None:
 
 def test_of_pairs_both_texts_say_nothing() -> None:
     record = Labelled(origin=HERE, text="a", pair="b", labels=("x",))
-    assert [(one.text, one.pair) for one in nothings([record])][:1] == [("N/A", "N/A")]
+    made = [(one.text, one.pair) for one in nothings([record])]
+    assert made == [("N/A", "N/A"), ("", ""), ("[MASK]", "[MASK]")]
     assert nothings([]) == []
 
 
@@ -119,3 +121,23 @@ def test_all_kinds_answer(lm: LM) -> None:
         assert isinstance(found, said)
     with pytest.raises(ConfigError, match="cannot be done by prompting"):
         Prompted(lm, "embed", ())
+
+
+def test_logits_are_float32_whatever_the_format_is(lm: LM) -> None:
+    """Far from zero numbers in bfloat16 lie so far apart that labels come out even."""
+    model = copy.deepcopy(lm.model).bfloat16()
+    task = Prompted(LM(model, lm.tokenizer), "classify", ("spam", "ham"))
+    records = [labelled("boat " * n) for n in range(12)]
+    found = task.scores(records)
+    assert found.dtype == torch.float32 and len({*found[:, 0].tolist()}) == len(records)
+    close = Prompted(lm, "classify", ("spam", "ham")).scores(records)
+    assert torch.allclose(found, close, atol=0.1)
+
+
+def test_labels_that_cannot_be_read(lm: LM) -> None:
+    with pytest.raises(ConfigError, match="400 tokens, the model sees 400"):
+        Prompted(lm, "classify", ("a", "b" * 399)).predict([labelled("a")])
+    chatty = LM(build_model(lm.model.config | {"vocab_size": 300}, seed=1),
+                with_template(lm.tokenizer))  # fmt: skip
+    with pytest.raises(ConfigError, match="has no tokens"):
+        Prompted(chatty, "classify", ("a", "")).predict([labelled("a")])

@@ -17,6 +17,7 @@ from ownlm.inference.language_model import LM
 from ownlm.models.load import save_model
 from ownlm.objectives.tasks.make import make_task
 from ownlm.objectives.tasks.write import Translate
+from ownlm.recipes import judged
 from ownlm.recipes.finetune import Finetuned, finetune, gathered
 from ownlm.recipes.judged import rank
 from ownlm.recipes.predict import asked, inputs, predict
@@ -315,6 +316,31 @@ def test_the_figure_that_people_look_at_decides_which_checkpoint_is_kept() -> No
         max([{"validation_loss": 0.2}, {"validation_loss": 0.3}], key=rank)["validation_loss"]
         == 0.2
     )
+
+
+def test_data_without_any_label_are_refused(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": f"a boat {n}", "labels": []}) for n in range(20)]
+    (tmp_path / "none.jsonl").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="no record has a label"):
+        finetune(config("classify", tmp_path / "none.jsonl", tmp_path / "run"))
+
+
+def test_undefined_figures_leave_it_to_the_loss() -> None:
+    """No name is due and none is found: undefined; one is invented: 0."""
+    rows = [{"validation_loss": a, "validation_f1": b} for a, b in ((3.0, 0), (0.1, np.nan))]
+    assert max(rows, key=rank) is rows[1]
+    rows = [{"validation_loss": a, "validation_f1": np.inf} for a in (0.2, 0.1)]  # null in a log
+    assert max(rows, key=rank) is rows[1]
+
+
+def test_the_figure_decides_in_a_whole_run(
+    data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = iter([(0.9, 0.1), (0.1, 0.2), (0.5, 0.8), (0.3, 0.4)])
+    names = ("validation_loss", "validation_accuracy")
+    monkeypatch.setattr(judged.Watch, "__call__", lambda *_: dict(zip(names, next(rows))))
+    settings = config("classify", data["classify"], tmp_path / "run", train={"evaluate_every": 2})
+    assert finetune(settings).result.best_step == 4
 
 
 @pytest.mark.parametrize(("best", "told"), [(6, "kept is step 6"), (10, ""), (None, "")])

@@ -297,6 +297,22 @@ def test_another_figure_may_decide_which_checkpoint_is_the_best(tmp_path: Path) 
     assert tiny.train(tmp_path, parts=parts, **over).best_step == 6  # also read from the log
 
 
+def test_a_run_that_was_ranked_otherwise_keeps_what_it_still_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Step 4 has the highest figure, and its checkpoint was retired when losses decided."""
+    rows = iter([(5.0, 0.1), (1.0, 0.6), (2.0, 0.9), (3.0, 0.2)])
+    names = ("validation_loss", "validation_f1")
+    look = {"evaluate": lambda model: dict(zip(names, next(rows)))}
+    over = SHORT | {"train__steps": 6, "train__evaluate_every": 2, "train__keep": 1}
+    assert tiny.train(tmp_path, parts=look, **over).best_step == 2
+    assert steps_saved(tmp_path) == [2, 6]
+    parts = look | {"rank": lambda figures: (figures["validation_f1"],)}
+    assert tiny.train(tmp_path, parts=parts, **over).best_step == 2
+    assert steps_saved(tmp_path) == [2, 6]
+    assert "damaged" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("damage", ["flipped", "gone"])
 def test_a_best_checkpoint_that_is_damaged_does_not_become_the_model(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]

@@ -194,10 +194,11 @@ class LM:
         """The model for texts in batches."""
         if isinstance(self.model, EncoderDecoder):
             return Answering(self.model, self.frame.opening)
-        return Continuing(self.require_writer(), both_ways=self._both_ways)
+        return Continuing(self.require_writer(), both_ways=self.both_ways)
 
     @property
-    def _both_ways(self) -> bool:
+    def both_ways(self) -> bool:
+        """Whether it reads prompts in both directions, as a prefix."""
         return self.model.config.get(PREFIX_LM) is True
 
     def _behind(self, prompt: list[int], written: list[int]) -> str:
@@ -220,7 +221,7 @@ class LM:
         def choose(logits_V: Tensor) -> int:
             return sampler(logits_V[: self.tokenizer.vocab_size])
 
-        for token in decode(writer, ids, choose, max_tokens, both_ways=self._both_ways):
+        for token in decode(writer, ids, choose, max_tokens, both_ways=self.both_ways):
             if token in ends:
                 break
             if piece := decoder.push(token):

@@ -5,7 +5,8 @@ Which of two texts is spam?            what the task is, once
 Text: Win a boat                       k examples and their answers
 Answer: spam
 Text: See you at noon                  the record
-Answer:                                the label that is likeliest here, or what is written
+Answer:                                the label that becomes likelier here than behind
+                                       a text that says nothing, or what is written
 
 With a chat template each example is a question of the user and an answer of the assistant.
 """
@@ -32,7 +33,8 @@ from ownlm.errors import ConfigError
 from ownlm.inference.batch import batches
 from ownlm.inference.config import WritingConfig
 from ownlm.inference.language_model import LM
-from ownlm.inference.reading import Continuing, Ids
+from ownlm.inference.reading import Ids, padded
+from ownlm.nn.head import Output
 from ownlm.tokenization.messages import Messages
 
 TOLD = {
@@ -93,11 +95,11 @@ class Prompted:
             turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
         return [*turns, {"role": "user", "content": question(record)}]
 
-    @torch.inference_mode()
     def likeliest(self, records: Sequence[Record]) -> list[Prediction]:
         """Of each record the label that gains most over what the model says of texts that say
-        nothing, and shares among the labels (Zhao et al. 2021, arXiv:2102.09690): without that it
-        prefers labels that are frequent or come last in the prompt, whatever the text."""
+        nothing, and shares among the labels: without that it prefers labels that are frequent or
+        come last in the prompt, whatever the text (Zhao et al. 2021, arXiv:2102.09690, who divide
+        by a mean of shares; this takes off a mean of their logarithms)."""
         scores_NC = self.scores([*records, *nothings(records[:1])])
         usual_C = scores_NC[len(records) :].mean(0)
         found = list[Prediction]()
@@ -107,39 +109,72 @@ class Prompted:
             found.append(Classified((likely,), probabilities))
         return found
 
+    @torch.inference_mode()
     def scores(self, records: Sequence[Record]) -> Tensor:
         """(N, C): logarithms of the labels' shares behind the prompt of each record. Prompts of
         like length are read together, once for all labels; one that is too long loses its
         beginning."""
-        space = "" if self.lm.tokenizer.chat is not None else " "
-        labels = [self.lm.tokenizer.encode(space + label) for label in self.labels]
-        longest = max(map(len, labels))
-        room = self.lm.model.context - longest
+        labels, (longest, room) = self.said, self.sizes
         prompts = [self.lm.prompt_ids(self.prompt(record))[-room:] for record in records]
         found = torch.zeros(len(records), len(labels))
-        for numbers in batches([*map(len, prompts)], WritingConfig(max_tokens=longest)):
+        twice = WritingConfig(max_tokens=longest, beams=2)  # each label reads on in a copy
+        for numbers in batches([*map(len, prompts)], twice):
             logs_NC = self.behind([prompts[n] for n in numbers], labels)
             found[numbers] = logs_NC.log_softmax(-1).cpu()
         return found
 
+    @property
+    def said(self) -> list[list[int]]:
+        """The tokens of each label; ConfigError for one without any."""
+        space = "" if self.lm.tokenizer.chat is not None else " "
+        found = [self.lm.tokenizer.encode(space + label) for label in self.labels]
+        for label, ids in zip(self.labels, found, strict=True):
+            if not ids:
+                raise ConfigError(f"the label {label!r} has no tokens here", where="label")
+        return found
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Tokens of the longest label, and of a prompt before it; ConfigError where there is no
+        room for any."""
+        longest = max(map(len, self.said), default=1)
+        room = self.lm.model.context - longest
+        if room < 1:
+            raise ConfigError(
+                f"a label has {longest} tokens, the model sees {self.lm.model.context}",
+                where="label",
+                next_command="shorter labels, or a model that sees more",
+            )
+        return longest, room
+
     def behind(self, prompts: Sequence[Ids], labels: Sequence[Ids]) -> Tensor:
-        """(N, C): the log-probability of each label's tokens behind each prompt."""
-        reading, logits_NV = Continuing(self.lm.writer).begin(prompts)
-        first_NV = self.logs(logits_NV)
+        """(N, C): the log-probability of each label's tokens behind each prompt. Logits are
+        float32 whatever the model's format is: in bfloat16 they would lie so far apart that
+        labels come out even."""
+        writer, device = self.lm.writer, self.lm.model.device
+        ids_NT, mask_NT = padded(prompts, device, left=True)
+        seen = {} if bool(mask_NT.all()) else {"mask": mask_NT}
+        seen |= {"prefix": mask_NT > 0} if self.lm.both_ways else {}
+        cache = writer.new_cache(len(prompts), ids_NT.shape[1] + max(map(len, labels)))
+        output = writer(ids_NT, cache=cache, **seen)
+        bias = None if output.bias is None else output.bias.float()
+        head = output._replace(weight=output.weight.float(), bias=bias)
+        first_NV = self.logs(head, output.features[:, -1])
         columns = []
         for said in labels:
             column_N = first_NV[:, said[0]]
             if len(said) > 1:
-                ids_NT = torch.tensor([said], device=first_NV.device).expand(len(prompts), -1)
-                output = self.lm.writer(ids_NT[:, :-1], cache=copy.deepcopy(reading.cache))
-                logs_NTV = self.logs(output.logits)
-                column_N = column_N + logs_NTV.gather(2, ids_NT[:, 1:, None]).sum(dim=(1, 2))
+                ids_NL = torch.tensor([said], device=device).expand(len(prompts), -1)
+                features = writer(ids_NL[:, :-1], cache=copy.deepcopy(cache)).features
+                logs_NLV = self.logs(head, features)
+                column_N = column_N + logs_NLV.gather(2, ids_NL[:, 1:, None]).sum(dim=(1, 2))
             columns.append(column_N)
         return torch.stack(columns, dim=1)
 
-    def logs(self, logits: Tensor) -> Tensor:
+    def logs(self, head: Output, features: Tensor) -> Tensor:
         """Log-probabilities over the ids that the tokenizer has."""
-        return logits[..., : self.lm.tokenizer.vocab_size].float().log_softmax(-1)
+        logits = head._replace(features=features.float()).logits
+        return logits[..., : self.lm.tokenizer.vocab_size].log_softmax(-1)
 
     def read(self, written: Writing, record: Record) -> Prediction:
         """What a written answer says; the first line of it."""

@@ -44,6 +44,7 @@ def examine(
         said = tuned.task.predict(tuned.model, encoded(records, tuned.task), records)
     else:
         lm = load(model, device or None)
+        lm.require_writer()
         lm = LM(fluent(lm.model, "seq2seq"), lm.tokenizer, lm.folder)
         said = Prompted(lm, kind, found.labels, chosen(found, shots), told).predict(records)
     if out:

@@ -4,6 +4,7 @@ Predictions are made once, kept, and judged by evaluation/tasks.
 """
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,8 +78,11 @@ class Watch:
 
 def rank(figures: Mapping[str, float]) -> tuple[float, ...]:
     """The headline figure decides which checkpoint is the best, of equal ones the lowest loss: a
-    model that grows surer of its few mistakes loses more while it names more."""
-    headline = [value for name, value in figures.items() if name != LOSS]
+    model that grows surer of its few mistakes loses more while it names more. Where the figure
+    is not defined (no name is due, all scores are equal), the loss decides."""
+    headline = [
+        value if math.isfinite(value) else 0.0 for name, value in figures.items() if name != LOSS
+    ]
     return (*headline, -figures[LOSS])
 
 

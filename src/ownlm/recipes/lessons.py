@@ -18,6 +18,10 @@ from ownlm.objectives.tasks.task import Task
 from ownlm.recipes.tuning import FinetuneConfig
 
 
+LABELLED: tuple[TaskKind, ...] = ("classify", "pair", "tag")
+"""Tasks that choose among the labels of their data."""
+
+
 def read_as(kind: TaskKind) -> DataTask:
     """The kind of records that a task learns from: embedding needs two texts that belong
     together."""
@@ -50,6 +54,12 @@ def read_records(config: FinetuneConfig) -> TaskData:
             "no data to learn from", where="data.path", next_command="--data FILE_OR_FOLDER"
         )
     data = load_task(config.data, read_as(config.task))
+    if config.task in LABELLED and not data.labels:
+        raise DataError(
+            "no record has a label",
+            where=config.data.path,
+            next_command=f"ownlm data show {config.data.path} --task {config.task}",
+        )
     for line in data.notes.lines():
         say(f"note: {line}")
     if data.overlaps:

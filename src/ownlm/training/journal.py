@@ -34,6 +34,8 @@ class Journal:
             for row in rows
             if "validation_loss" in row
         }
+        self.gone = {step for step in self.evaluations if not run.checkpoint(step).exists()}
+        """Evaluated before, and retired since: another was better then."""
         self.sampled = {row["step"] for row in rows if "sampled" in row}
         self.board = Board(run.path / "tensorboard", step)
         self.progress = Progress(step, steps)
@@ -70,10 +72,10 @@ class Journal:
 
     @property
     def best_step(self) -> int | None:
-        """The step whose evaluation ranks highest; of equal ones the first. One with a figure
-        that is not finite is none of them."""
+        """The step whose evaluation ranks highest, of those that have a checkpoint; of equal ones
+        the first. One without a finite rank is none of them."""
         found = {step: self._rank(figures) for step, figures in self.evaluations.items()}
-        sound = {step: rank for step, rank in found.items() if rank}
+        sound = {step: rank for step, rank in found.items() if rank and step not in self.gone}
         return max(sound, key=lambda step: (sound[step], -step), default=None)
 
     def _rank(self, figures: Mapping[str, Any]) -> tuple[float, ...]:

@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def model_path(self) -> Path:
-        """The finished model folder: the best by validation loss, else the last."""
+        """The finished model folder: the checkpoint that was best in validation, else the last."""
         return self.path / "model"
 
     @property
