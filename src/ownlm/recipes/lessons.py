@@ -17,7 +17,6 @@ from ownlm.objectives.tasks.config import TaskKind
 from ownlm.objectives.tasks.task import Task
 from ownlm.recipes.tuning import FinetuneConfig
 
-
 LABELLED: tuple[TaskKind, ...] = ("classify", "pair", "tag")
 """Tasks that choose among the labels of their data."""
 
