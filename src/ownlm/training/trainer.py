@@ -73,10 +73,9 @@ class Trainer:
 
         `identity` are digests by name ("data", "tokenizer") that the run is bound to.
         `save_model` writes a model folder's files. `evaluate` returns figures, "validation_loss"
-        among them, and the checkpoint of those that `rank` highest becomes the model. `sample`
-        writes text of the model at a step, again for a step that a crash cut short.
-        `tokens_per_byte` of the text turns the loss into bits per byte.
-        Raises ConfigError, DataError.
+        among them; those that `rank` highest decide which checkpoint becomes the model. `sample`
+        writes text of the model at a step, again for one that a crash cut short.
+        `tokens_per_byte` makes bits per byte of the loss. Raises ConfigError, DataError.
         """
         check_schedule(schedule, train.steps)
         run.agree_on(dict(identity))
@@ -109,8 +108,8 @@ class Trainer:
         DiskError with the newest checkpoint intact.
         """
         step, steps = self.restore(), self.config.steps
-        self.journal = Journal(self.run, step, steps, self.rank)
-        with StopSignals() as stop, self.saver, self.journal:
+        journal = self.journal = Journal(self.run, step, steps, self.rank)
+        with StopSignals() as stop, self.saver, journal:
             self.model.train()
             self.settle()
             while True:
