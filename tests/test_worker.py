@@ -40,6 +40,13 @@ def test_lines_are_answered_by_one_process(tmp_path: Path) -> None:
     assert made.ask("again", 20) == [pid, "again"]
 
 
+def test_ctrl_c_in_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group in front, which a worker does not belong to."""
+    made = worker(tmp_path)
+    pid, _ = made.ask("a", 20)
+    assert os.getpgid(pid) == pid != os.getpgid(0)
+
+
 def test_what_takes_too_long_is_killed_and_begun_again(tmp_path: Path) -> None:
     made = worker(tmp_path)
     pid, _ = made.ask("a", 20)

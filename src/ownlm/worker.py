@@ -80,6 +80,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            process_group=0,  # a Ctrl-C in the terminal is for its owner alone
         )
         self._ending = weakref.finalize(self, _end, process, self._owner)
         if self._greeting:

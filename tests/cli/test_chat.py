@@ -134,6 +134,47 @@ def test_an_interrupted_answer_is_kept(
     assert "nothing was said" in capsys.readouterr().out
 
 
+def test_ctrl_c_ends_an_answer_between_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is noted and breaks into nothing, a second one is raised; a new answer and the
+    program around the conversation know of neither."""
+    typed(monkeypatch, "a", "b", "c")
+    before, behind = signal.getsignal(signal.SIGINT), list[str]()
+
+    def reply(state: chat.State) -> Iterator[str]:
+        asked = state.messages[-1]["content"]
+        for _ in range({"a": 1, "b": 2, "c": 0}[asked]):
+            signal.raise_signal(signal.SIGINT)
+            behind.append(asked)
+        yield "one"
+        yield " two"
+
+    state = chat.converse(chat.begun(chat.ChatOptions(model="m")), reply)
+    assert contents(state) == ["a", "one", "c", "one two"]
+    assert behind == ["a", "b"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_at_the_prompt_forgets_the_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["^C", "a", "^C", "^C"]
+
+    def read(prompt: str) -> str:
+        line = lines.pop(0)
+        if line == "^C":
+            signal.raise_signal(signal.SIGINT)
+        return line
+
+    monkeypatch.setattr("builtins.input", read)
+    said = list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        chat.converse(
+            chat.begun(chat.ChatOptions(model="m")), lambda s: iter(said.append("!") or "!")
+        )
+    assert (said, lines) == (["!"], [])
+    assert capsys.readouterr().out.count("leaves)") == 2
+
+
 def test_texts_of_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["one\\", "two", '"""first', "", ' second"""', '"""x"""', "//slash", "", '"""', "o"]
     _, asked = conversation(monkeypatch, lines, *"12345")
@@ -235,20 +276,7 @@ def endless(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_in_a_terminal(endless: Path) -> None:
-    """Typed through a pseudo-terminal: an answer is interrupted, kept, and the chat goes on.
-
-    When a Ctrl-C is seen depends on the machine's load: a talk that stands still is begun anew.
-    """
-    for attempts_left in (2, 1, 0):
-        try:
-            _talk(endless)
-            break
-        except TimeoutError:
-            if not attempts_left:
-                raise
-
-
-def _talk(endless: Path) -> None:
+    """Typed through a pseudo-terminal: an answer is interrupted, kept, and the chat goes on."""
     child, terminal = pty.fork()
     if child == 0:
         words = ["chat", str(endless), "--max-tokens", "1000000", "--device", "cpu"]
@@ -260,7 +288,6 @@ def _talk(endless: Path) -> None:
         os.read(terminal, 1)  # it answers
         os.write(terminal, b"\x03")
         _until(terminal, b"\r\n> ")
-        _settle(terminal)
         os.write(terminal, b"/tokens\n")
         _until(terminal, b"of 128 tokens")
         _until(terminal, b"> ")
@@ -275,15 +302,6 @@ def _talk(endless: Path) -> None:
         if child:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-
-
-def _settle(terminal: int) -> None:
-    """Let a Ctrl-C that is still to be seen take a key that does nothing, not the next command's
-    first letter: the rest of that would be a question, answered without end."""
-    os.write(terminal, b"\x7f")
-    end = time.monotonic() + 10
-    while time.monotonic() < end and select.select([terminal], [], [], 1.0)[0]:
-        os.read(terminal, 1)
 
 
 def _until(terminal: int, words: bytes, nudge: bytes = b"") -> None:

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ownlm.cli.options import parse
+from ownlm.cli.prompt import Prompt
 from ownlm.cli.talk import Budget, ChatOptions, State, begun, command, fitted
 from ownlm.errors import DataError
 from ownlm.tokenization.messages import Message
 
 if TYPE_CHECKING:
     from ownlm.inference.language_model import LM
-
-QUOTES = '"""'
 
 
 def run(args: list[str]) -> int:
@@ -86,19 +85,20 @@ def converse(
     budget: Callable[[State], Budget] | None = None,
 ) -> State:
     """Read until /exit or the end of input; returns the last state."""
-    while (line := typed()) is not None:
-        asked: State | None = None
-        if line.split()[:1] == ["/retry"]:
-            asked = _again(state)
-        elif line.startswith("/") and not line.startswith("//"):
-            after = command(line, state, budget)
-            if after is None:
-                break
-            state = after
-        elif line.strip() or not state.assistant:  # a text goes on after an empty line
-            asked = state.with_question(line.removeprefix("/") if line[:2] == "//" else line)
-        if asked is not None:
-            state = _answered(state, asked, reply)
+    with Prompt() as prompt:
+        while (line := prompt.read()) is not None:
+            asked: State | None = None
+            if line.split()[:1] == ["/retry"]:
+                asked = _again(state)
+            elif line.startswith("/") and not line.startswith("//"):
+                after = command(line, state, budget)
+                if after is None:
+                    break
+                state = after
+            elif line.strip() or not state.assistant:  # a text goes on after an empty line
+                asked = state.with_question(line.removeprefix("/") if line[:2] == "//" else line)
+            if asked is not None:
+                state = _answered(state, asked, reply, prompt)
     return state
 
 
@@ -113,10 +113,12 @@ def _again(state: State) -> State | None:
     return state._replace(text=text, messages=messages)
 
 
-def _answered(state: State, asked: State, reply: Callable[[State], Iterator[str]]) -> State:
+def _answered(
+    state: State, asked: State, reply: Callable[[State], Iterator[str]], prompt: Prompt
+) -> State:
     """The conversation with the answer; as it was before where there is none."""
     try:
-        answer, whole = _shown(reply(asked))
+        answer, whole = _shown(reply(asked), prompt)
     except DataError as error:  # what the chat template refuses: not said, then
         print(error)
         return state
@@ -129,7 +131,7 @@ def _answered(state: State, asked: State, reply: Callable[[State], Iterator[str]
     return asked.with_answer(answer)
 
 
-def _shown(pieces: Iterator[str]) -> tuple[str, bool]:
+def _shown(pieces: Iterator[str], prompt: Prompt) -> tuple[str, bool]:
     """Write an answer as it comes; what came, and whether it is whole: Ctrl-C ends it."""
     written, whole = [], True
     try:
@@ -137,54 +139,10 @@ def _shown(pieces: Iterator[str]) -> tuple[str, bool]:
             written.append(piece)
             sys.stdout.write(piece)
             sys.stdout.flush()
+            if prompt.interrupted:
+                whole = False
+                break
     except KeyboardInterrupt:
         whole = False
     sys.stdout.write("\n")
     return "".join(written), whole
-
-
-def typed() -> str | None:
-    """What the user types, of one line or many; None at the end of input.
-
-    Ctrl-C forgets the line; a second one right after it leaves the program.
-    """
-    try:
-        return _typed()
-    except KeyboardInterrupt:
-        print("\n(Ctrl-C again or Ctrl-D leaves)")
-        return _typed()
-
-
-def _typed() -> str | None:
-    line = _read("> ")
-    if line is None:
-        return None
-    if line.startswith(QUOTES):
-        return _quoted(line.removeprefix(QUOTES))
-    while line.endswith("\\"):
-        more = _read("... ")
-        line = line[:-1] + ("" if more is None else f"\n{more}")
-    return line
-
-
-def _quoted(first: str) -> str:
-    """A text up to the closing quotes, or to the end of input."""
-    lines, line = [], first
-    while not line.rstrip().endswith(QUOTES):
-        lines.append(line)
-        more = _read("... ")
-        if more is None:
-            break
-        line = more
-    else:
-        lines.append(line.rstrip().removesuffix(QUOTES))
-    return "\n".join(lines).strip("\n")
-
-
-def _read(prompt: str) -> str | None:
-    try:
-        line = input(prompt).encode("utf-8", "surrogateescape")
-        return line.decode("utf-8", "replace")  # a byte that is no UTF-8 ends no conversation
-    except EOFError:
-        print()
-        return None
