@@ -9,7 +9,7 @@ from ownlm.nn import dropout, fused
 from ownlm.nn.attention import attend_plainly
 from ownlm.nn.mask import Mask, first_span
 
-needs_amx = pytest.mark.skipif(fused.kernel() is None, reason="no AMX or no compiler here")
+each_kernel = pytest.mark.usefixtures("each_kernel")
 needs_compiler = pytest.mark.skipif(
     native.library(dropout.SOURCE) is None, reason="no C++ compiler here"
 )
@@ -51,7 +51,7 @@ def packed_documents(batch: int, length: int) -> Tensor:
     return torch.where(places < length - 20, torch.searchsorted(borders, places, right=True) + 1, 0)
 
 
-@needs_amx
+@each_kernel
 @pytest.mark.parametrize("p", [0.0, 0.25])
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "width"), [(3, 3, 64), (4, 2, 48), (2, 1, 128), (4, 4, 16)]
@@ -66,7 +66,7 @@ def test_causal_attention_equals_the_plain_path(
         assert relative(ours, plain) < 6e-3  # bf16 keeps 8 bits: 4e-3 a number
 
 
-@needs_amx
+@each_kernel
 @pytest.mark.parametrize(("causal", "window"), [(True, 0), (False, 0), (True, 50), (False, 33)])
 def test_documents_and_windows_equal_the_plain_path(causal: bool, window: int) -> None:
     segments = packed_documents(2, 330)
@@ -75,7 +75,7 @@ def test_documents_and_windows_equal_the_plain_path(causal: bool, window: int) -
         assert relative(ours, plain) < 6e-3
 
 
-@needs_amx
+@each_kernel
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("p", [0.0, 0.2])
 def test_a_bias_and_its_gradient_equal_the_plain_path(causal: bool, p: float) -> None:
@@ -93,7 +93,7 @@ def test_a_bias_and_its_gradient_equal_the_plain_path(causal: bool, p: float) ->
     assert relative(other[0][0], pairs[0][0]) > 0.1
 
 
-@needs_amx
+@each_kernel
 def test_control_another_mask_is_seen() -> None:
     segments = packed_documents(2, 330)
     right = Mask(first_span(segments, segments), causal=True)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from ownlm.nn import linear
 
-needs_amx = pytest.mark.skipif(linear.kernel() is None, reason="no AMX or no compiler here")
+each_kernel = pytest.mark.usefixtures("each_kernel")
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -18,7 +18,7 @@ def draw(*shape: int) -> Tensor:
     return torch.randn(*shape).bfloat16()
 
 
-@needs_amx
+@each_kernel
 @pytest.mark.parametrize(
     ("M", "N", "K"), [(1, 1, 1), (33, 70, 45), (100, 77, 1090), (300, 500, 96), (5000, 40, 64)]
 )
@@ -37,14 +37,14 @@ def test_a_product_equals_that_in_float32(
     assert relative(ours, exact - bias.float()) > 0.003  # the control: without the bias
 
 
-@needs_amx
+@each_kernel
 def test_rows_with_gaps_between_them_are_read() -> None:
     torch.manual_seed(0)
     a, b = draw(70, 200)[:, 32:160], draw(128, 300)[:, :90]
     assert relative(linear.product(a, b), a.float() @ b.float()) < 0.003
 
 
-@needs_amx
+@each_kernel
 def test_a_layer_and_its_gradients_equal_torchs() -> None:
     torch.manual_seed(0)
     layer = linear.Linear(96, 200).bfloat16()
@@ -61,7 +61,7 @@ def test_a_layer_and_its_gradients_equal_torchs() -> None:
         assert relative(mine, exact) < 0.004
 
 
-@needs_amx
+@each_kernel
 def test_a_frozen_weight_gets_no_gradient() -> None:
     layer = linear.Linear(64, 64, bias=False).bfloat16().requires_grad_(False)
     x = draw(64, 64).requires_grad_()
@@ -70,7 +70,7 @@ def test_a_frozen_weight_gets_no_gradient() -> None:
     assert layer.weight.grad is None
 
 
-@needs_amx
+@each_kernel
 def test_a_product_does_not_depend_on_the_number_of_threads() -> None:
     torch.manual_seed(0)
     a, b, threads = draw(700, 130), draw(130, 900), torch.get_num_threads()
@@ -91,7 +91,7 @@ def test_few_rows_and_other_formats_go_to_torch() -> None:
     assert torch.equal(linear.linear(x, weight), F.linear(x, weight))
 
 
-@needs_amx
+@each_kernel
 def test_what_does_not_fit_is_left_to_torch_which_refuses_it() -> None:
     x, weight = draw(64, 64), draw(64, 128)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_left_to_torch_which_refuses_it() -> None:
         linear.linear(draw(64, 128), weight, torch.ones(64))
 
 
-@needs_amx
+@each_kernel
 def test_the_gradient_of_very_many_tokens_is_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, grad = draw(300, 64), draw(80, 64).requires_grad_(), draw(300, 80)
     exact = grad.float().T @ x.float()
@@ -111,7 +111,7 @@ def test_the_gradient_of_very_many_tokens_is_added_up(monkeypatch: pytest.Monkey
         assert weight.grad is not None and relative(weight.grad, exact) < 0.005
 
 
-@needs_amx
+@each_kernel
 @pytest.mark.parametrize("depths", [(1, 1), (64, 16), (45, 70), (1090, 48), (1000, 1100)])
 @pytest.mark.parametrize("turned", [(False, True), (False, False), (True, False)])
 def test_two_products_are_added_in_one(depths: tuple[int, int], turned: tuple[bool, bool]) -> None:

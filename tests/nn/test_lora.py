@@ -118,7 +118,7 @@ def test_a_frozen_layer_gets_no_gradient_and_neither_do_inputs_that_need_none() 
     assert x.grad is None
 
 
-@pytest.mark.skipif(kernel() is None, reason="no AMX or no compiler here")
+@pytest.mark.skipif(kernel() is None, reason="no processor for it or no compiler")
 @pytest.mark.parametrize("parts", [[(0, 200)], [(0, 100), (100, 150), (150, 200)], [(10, 90)]])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_native_form_is_that_of_the_formula(parts: list[tuple[int, int]], bias: bool) -> None:

@@ -52,7 +52,7 @@ def test_chunked_equals_plain(
         assert (a - b).float().norm() <= precision * b.float().norm()
 
 
-@pytest.mark.skipif(loss.kernel() is None, reason="no AMX or no compiler here")
+@pytest.mark.skipif(loss.kernel() is None, reason="no processor for it or no compiler")
 @pytest.mark.parametrize("chunk", [1 << 26, 300 * 300])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("scale", [1.0, 0.3])
@@ -141,7 +141,7 @@ def test_without_gradients_none_are_made(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.allclose(total, plain(given[0], given[1], None, given[2], -100, 0.0)[0])
 
 
-@pytest.mark.skipif(not loss.available(), reason="no AMX or no compiler here")
+@pytest.mark.skipif(not loss.available(), reason="no processor for it or no compiler")
 @pytest.mark.parametrize("target", [30_000, -1])
 def test_a_target_that_is_no_id_is_refused_by_the_native_path_too(target: int) -> None:
     hidden = torch.randn(64, 64).bfloat16().requires_grad_()
@@ -166,7 +166,7 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_is_the_same(frozen: int) -
         assert number == frozen or torch.allclose(tensor.grad, expected, atol=1e-5)
 
 
-@pytest.mark.skipif(loss.kernel() is None, reason="no AMX or no compiler here")
+@pytest.mark.skipif(loss.kernel() is None, reason="no processor for it or no compiler")
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 def test_nor_on_the_native_path(frozen: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "NATIVE_CHUNK", 300 * 300)

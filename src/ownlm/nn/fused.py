@@ -1,7 +1,7 @@
 """The native attention of kernels/attention.cpp as a torch operator.
 
-It needs bf16 on a processor with AMX; `usable` says whether a call can take it. Everything it
-computes, dropout mask included, `attention.attend_plainly` computes too.
+It needs bf16 on a processor with AMX or AVX-512's bf16; `usable` says whether a call can take it.
+Everything it computes, dropout mask included, `attention.attend_plainly` computes too.
 
 Shapes: B batch, T queries, S keys, H query heads, G key/value heads, K head width.
 """
@@ -16,9 +16,13 @@ from torch import Tensor
 
 from ownlm import native
 from ownlm.nn.dropout import threshold
+from ownlm.runtime import cpu_flags
 
 SOURCE = Path(__file__).parent / "kernels" / "attention.cpp"
-FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
+WIDE = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16")
+TILES = ("-mamx-tile", "-mamx-bf16")
+FLAGS = (*WIDE, *TILES) if "amx_bf16" in cpu_flags() else WIDE
+"""Of every kernel that multiplies in bf16."""
 
 
 class _Problem(ctypes.Structure):
@@ -46,18 +50,14 @@ def available() -> bool:
 @functools.cache
 def kernel() -> ctypes.CDLL | None:
     """The compiled kernel when this processor can run it."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return None
-    if "amx_bf16" not in flags or "avx512_bf16" not in flags:
+    if "avx512_bf16" not in cpu_flags():
         return None
     library = native.library(SOURCE, FLAGS)
     return library if library is not None and library.ownlm_attention_available() else None
 
 
 def usable(q: Tensor, k: Tensor) -> bool:
-    """Whether `attention` can take these: bf16 on a CPU with AMX, heads of at most 256."""
+    """Whether `attention` can take these: bf16 on a CPU made for it, heads of at most 256."""
     return (
         q.dtype == k.dtype == torch.bfloat16
         and q.device.type == "cpu"

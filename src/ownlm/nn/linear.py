@@ -1,8 +1,8 @@
 """Linear layers: torch's, with the three products of training by kernels/product.cpp where it can.
 
-The kernel needs bf16 on a processor with AMX; `usable` says whether a call can take it. torch's
-own products of these sizes leave half of what the processor can do unused, most of all those for
-the gradients of inputs and weights.
+The kernel needs bf16 on a processor with AMX or AVX-512's bf16; `usable` says whether a call can
+take it. torch's own products of these sizes leave half of what AMX can do unused, most of all those
+for the gradients of inputs and weights.
 
 Shapes: N tokens, I inputs, O outputs of a layer.
 """
@@ -68,7 +68,7 @@ def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor
 
 
 def usable(x: Tensor, weight_OI: Tensor) -> bool:
-    """Whether the kernel can take these: bf16 on a CPU with AMX, and enough rows."""
+    """Whether the kernel can take these: bf16 on a CPU made for it, and enough rows."""
     return (
         x.dtype == weight_OI.dtype == torch.bfloat16
         and x.device.type == "cpu"

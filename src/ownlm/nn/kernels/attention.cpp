@@ -1,4 +1,4 @@
-// Softmax attention for training on processors with AMX: bf16 in and out, fp32 inside, dropout
+// Softmax attention for training: bf16 in and out, fp32 inside, dropout
 // on the probabilities, each query reading one contiguous range of keys.
 //
 // The range [lo, hi) of a query says everything a training batch needs: causal, sliding window,
@@ -6,21 +6,15 @@
 // packing many short documents makes attention faster. See nn/fused.py for the caller and
 // nn/attention.py for the plain PyTorch path that this file is tested against.
 //
-// Letters: T queries, S keys, K head width, P = K padded to 32 (the depth of one AMX product).
-// A tile holds 16 rows of 64 bytes. A product C(16x16, fp32) += A(16x32) B(32x16) wants B with
-// the pair of rows 2r, 2r+1 interleaved in tile row r ("paired" below).
+// Letters: T queries, S keys, K head width, P = K padded to 32 (the depth of one block).
 
-#include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "product_32x32.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-
-typedef uint16_t bf16;
 
 // Numbers are counted in elements. Rows of a head are K contiguous numbers; `*_row` is the step
 // from one position to the next and `*_batch` from one sequence to the next; heads follow each
@@ -92,41 +86,11 @@ __mmask16 kept(__m512i counter, uint32_t seed, uint32_t threshold) {
 
 // ---- tiles ---------------------------------------------------------------------------------
 
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
-void configure_tiles() {
-  TileConfig config;
-  for (int t = 0; t < 8; t++) config.bytes[t] = 64, config.rows[t] = 16;
-  asm volatile("" ::: "memory");  // gcc 12 may otherwise load the configuration before it is written
-  _tile_loadconfig(&config);
-}
-
 // C (32 x 32 fp32, row length ldc) = or += A (32 x depth bf16, row length lda) times B.
 // B comes as paired tiles: the one of depth block d and column block n is at b + d*step_d + n*step_n.
-void product_32x32(float* c, int ldc, bool add, const bf16* a, int lda, const bf16* b, int step_d, int step_n, int depth) {
-  asm volatile("" ::: "memory");  // the tile intrinsics of gcc 12 do not say that they read memory
-  if (add) {
-    _tile_loadd(0, c, ldc * 4); _tile_loadd(1, c + 16, ldc * 4);
-    _tile_loadd(2, c + 16 * ldc, ldc * 4); _tile_loadd(3, c + 16 * ldc + 16, ldc * 4);
-  } else {
-    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-  }
-  for (int d = 0; d < depth; d += 32, b += step_d) {
-    _tile_loadd(4, a + d, lda * 2); _tile_loadd(5, a + 16 * lda + d, lda * 2);
-    _tile_loadd(6, b, 64); _tile_loadd(7, b + step_n, 64);
-    _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
-  }
-  _tile_stored(0, c, ldc * 4); _tile_stored(1, c + 16, ldc * 4);
-  _tile_stored(2, c + 16 * ldc, ldc * 4); _tile_stored(3, c + 16 * ldc + 16, ldc * 4);
-  asm volatile("" ::: "memory");
+void product(float* c, int ldc, bool add, const bf16* a, int lda, const bf16* b, int step_d, int step_n, int depth) {
+  product_32x32(c, ldc, add, a, {lda, 16 * lda, 32}, b, {32, step_n, step_d}, round_up(depth, 32) / 32);
 }
-
-constexpr int kTile = 512;  // bf16 numbers in a tile
 
 // Rows of one head, zero-padded to (rows_padded, P).
 void copy_rows(bf16* out, const bf16* x, int64_t stride, int rows, int rows_padded, int K, int P) {
@@ -216,12 +180,12 @@ void for_each_group(const Problem& z, size_t bytes, Work work) {
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)
   for (int first = 0; first < z.batch; first += together)
     for (int g = 0; g < z.kv_heads; g++) {
-      configure_tiles();
+      begin_products();
       for (int b = first; b < first + together; b++) {
         arena.reserve(bytes);
         work(b, g);
       }
-      _tile_release();
+      end_products();
     }
 }
 
@@ -250,7 +214,7 @@ void forward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* q
         if (lo[i] < hi[i]) from = std::min(from, int(lo[i])), to = std::max(to, int(hi[i]));
       from = std::min(from, to) / 32 * 32, to = round_up(to, 32);
       for (int s = from; s < to; s += 32)
-        product_32x32(scores + s, Sp, false, qs + t0 * P, P, k_cols + s * P, kTile, 16 * P, P);
+        product(scores + s, Sp, false, qs + t0 * P, P, k_cols + s * P, kTile, 16 * P, P);
       float inverse[kQueries] = {};
       for (int i = 0; i < kQueries; i++) {
         const bool real = i < count;
@@ -284,7 +248,7 @@ void forward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* q
         if (real) lse[(int64_t(b) * H + h) * T + t0 + i] = l < r ? most + std::log2(sum) : 0.f;
       }
       for (int p = 0; p < P; p += 32)
-        product_32x32(sums + p, P, false, probs + from, Sp, v_pairs + from * P + p * 32, 32 * P, kTile, to - from);
+        product(sums + p, P, false, probs + from, Sp, v_pairs + from * P + p * 32, 32 * P, kTile, to - from);
       for (int i = 0; i < count; i++) {
         bf16* y = out + ((int64_t(b) * T + t0 + i) * H + h) * K;
         for (int p = 0; p < K; p += 16)
@@ -351,8 +315,8 @@ void backward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* 
       from = from / 32 * 32, to = round_up(to, 32);
       for (int s = 0; s < kKeys; s += 32)
         for (int t = from; t < to; t += 32) {
-          product_32x32(s_t + s * Tp + t, Tp, false, ks + (s0 + s) * P, P, q_cols + t * P, kTile, 16 * P, P);
-          product_32x32(dp_t + s * Tp + t, Tp, false, vs + (s0 + s) * P, P, do_cols + t * P, kTile, 16 * P, P);
+          product(s_t + s * Tp + t, Tp, false, ks + (s0 + s) * P, P, q_cols + t * P, kTile, 16 * P, P);
+          product(dp_t + s * Tp + t, Tp, false, vs + (s0 + s) * P, P, do_cols + t * P, kTile, 16 * P, P);
         }
       for (int s = 0; s < kKeys; s++) {
         const __m512i key = _mm512_set1_epi32(s0 + s);
@@ -383,14 +347,14 @@ void backward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* 
       for (int s = 0; s < kKeys; s += 32)
         for (int p = 0; p < P; p += 32) {
           const int64_t at = int64_t(s0 + s) * P + p;
-          product_32x32(dv_sum + at, P, true, p_t + s * Tp + from, Tp, do_pairs + from * P + p * 32, 32 * P, kTile, to - from);
-          product_32x32(dk_sum + at, P, true, ds_t + s * Tp + from, Tp, q_pairs + from * P + p * 32, 32 * P, kTile, to - from);
+          product(dv_sum + at, P, true, p_t + s * Tp + from, Tp, do_pairs + from * P + p * 32, 32 * P, kTile, to - from);
+          product(dk_sum + at, P, true, ds_t + s * Tp + from, Tp, q_pairs + from * P + p * 32, 32 * P, kTile, to - from);
         }
       for (int t = from; t < to; t += 32) {
         bf16* pairs = ds_pairs;
         pair_rows(pairs, ds_t + t, kKeys, 32, Tp);
         for (int p = 0; p < P; p += 32)
-          product_32x32(dq_t + p * Tp + t, Tp, true, k_t + p * Sp + s0, Sp, pairs, 2 * kTile, kTile, kKeys);
+          product(dq_t + p * Tp + t, Tp, true, k_t + p * Sp + s0, Sp, pairs, 2 * kTile, kTile, kKeys);
       }
     }
     for (int t = 0; t < T; t++)
@@ -416,11 +380,8 @@ void backward_group(const Problem& z, const Sizes& n, int b, int g, const bf16* 
 
 extern "C" {
 
-// 1 when this processor and kernel let the process use AMX with bf16.
-int ownlm_attention_available() {
-  if (!__builtin_cpu_supports("avx512bf16")) return 0;
-  return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
-}
+// 1 when this processor and kernel can run it.
+int ownlm_attention_available() { return __builtin_cpu_supports("avx512bf16") && products_allowed(); }
 
 // out (B, T, heads, K) and lse (B, heads, T): log2 of the sum of exp over the keys of each query.
 void ownlm_attention_forward(const Problem* problem, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse) {

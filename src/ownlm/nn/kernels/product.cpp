@@ -1,23 +1,16 @@
-// Matrix products of training on processors with AMX: bf16 in, fp32 inside, bf16 or fp32 out.
+// Matrix products of training: bf16 in, fp32 inside, bf16 or fp32 out.
 //
 // C (M, N) = A (M, K) B (K, N), where A or B may be stored transposed: x W^T forward, dy W for the
 // inputs, dy^T x for the weights. A second pair may be added, A' (M, K') and B' (K', N), as if the
 // depth were K + K'. All are first packed into tiles, which all threads share; what is computed at
 // once fits the caches. See nn/linear.py for the caller and its plain form.
-//
-// A tile holds 16 rows of 64 bytes. A product C(16x16, fp32) += A(16x32) B(32x16) wants B with the
-// pair of rows 2r, 2r+1 interleaved in tile row r ("paired").
 
-#include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "product_32x32.h"
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-
-typedef uint16_t bf16;
 
 // `a` is (M, K), or (K, M) when `a_turned`; `b` is (K, N), or (N, K) when `b_turned`: rows of
 // a_row, b_row numbers. `c` has rows of c_row numbers: bf16, or fp32 when `wide`, which with `add`
@@ -33,27 +26,14 @@ struct Product {
 
 namespace {
 
-constexpr int kTile = 512;  // bf16 numbers in a tile
 constexpr int kRows = 256, kColumns = 384, kDepth = 1024;  // of what is computed at once
+constexpr Steps kPanel{32, kTile, 2 * kTile};
 constexpr int64_t kPacked = 4096;  // rows of A or columns of B that are packed at once
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 // The depth of all panels.
 int64_t depth_of(const Product& z) { return round_up(z.K, 32) + round_up(z.more_K, 32); }
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
-void configure_tiles() {
-  TileConfig config;
-  for (int t = 0; t < 8; t++) config.bytes[t] = 64, config.rows[t] = 16;
-  asm volatile("" ::: "memory");  // gcc 12 may otherwise load the configuration before it is written
-  _tile_loadconfig(&config);
-}
 
 struct Arena {  // grows once, then is reused for every call
   char* base = nullptr;
@@ -146,26 +126,6 @@ void pack(bf16* out, Matrix one, Matrix more, bool across, int64_t from, int64_t
 
 // ---- products ----------------------------------------------------------------------------------
 
-// c (32 x 32 fp32) = or += one panel of A times one of B, `steps` times 32 deep.
-void product_32x32(float* c, bool add, const bf16* a, const bf16* b, int steps) {
-  asm volatile("" ::: "memory");  // the tile intrinsics of gcc 12 do not say that they read memory
-  if (add) {
-    _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128);
-    _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128);
-  } else {
-    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-  }
-  for (int k = 0; k < steps; k++, a += 2 * kTile, b += 2 * kTile) {
-    _tile_loadd(6, b, 64); _tile_loadd(4, a, 64);
-    _tile_loadd(5, a + kTile, 64); _tile_loadd(7, b + kTile, 64);
-    _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7);
-  }
-  _tile_stored(0, c, 128); _tile_stored(1, c + 16, 128);
-  _tile_stored(2, c + 512, 128); _tile_stored(3, c + 528, 128);
-  asm volatile("" ::: "memory");
-}
-
 __m512 widened(const bf16* x, __mmask16 m) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, x)), 16));
 }
@@ -201,7 +161,7 @@ void block(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_t m
     float* at = c;
     for (int64_t m = m0; m < m1; m += 32)
       for (int64_t n = n0; n < n1; n += 32) {
-        product_32x32(at, k > 0, a + (m - m0) * deep + k * 32, b + (n - n0) * deep + k * 32, steps);
+        product_32x32(at, 32, k > 0, a + (m - m0) * deep + k * 32, kPanel, b + (n - n0) * deep + k * 32, kPanel, steps);
         if (k + depth >= deep) deliver(z, at, m, n);
         if (parts > 1) at += 1024;
       }
@@ -223,11 +183,8 @@ void multiply(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_
 
 extern "C" {
 
-// 1 when this processor and kernel let the process use AMX with bf16.
-int ownlm_product_available() {
-  if (!__builtin_cpu_supports("avx512bf16")) return 0;
-  return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
-}
+// 1 when this processor and kernel can run it.
+int ownlm_product_available() { return __builtin_cpu_supports("avx512bf16") && products_allowed(); }
 
 void ownlm_product(const Product* problem) {
   const Product& z = *problem;
@@ -239,7 +196,7 @@ void ownlm_product(const Product* problem) {
   bf16* b = a + rows * deep;
 #pragma omp parallel
   {
-    configure_tiles();
+    begin_products();
     for (int64_t m = 0; m < z.M; m += rows) {
       const int64_t m1 = std::min(z.M, m + rows);
       pack<false>(a, a_one, a_more, !z.a_turned, m, m1);
@@ -250,7 +207,7 @@ void ownlm_product(const Product* problem) {
         multiply(z, a, b, m, m1, n, n1);  // ends with a barrier
       }
     }
-    _tile_release();
+    end_products();
   }
 }
 }
