@@ -98,8 +98,9 @@ def bert(bench: Bench) -> list[Finding]:
 def electra(bench: Bench) -> list[Finding]:
     """Linear probes on frozen mean-pooled features, after equal FLOPs; and on no training."""
     steps = bench.options.steps or 1000
+    costs = {name: flops_per_token(name, bench.options.vocab) for name in ("electra", "bert")}
     more = {
-        "bert": round(steps * flops_per_token("electra") / flops_per_token("bert")),
+        "bert": round(steps * costs["electra"] / costs["bert"]),
         "electra": steps,
     }
     found = []

@@ -24,14 +24,15 @@ HIDDEN = 0.15
 LONGEST, BATCH = 128, 64
 
 
-def flops_per_token(name: str) -> float:
-    """Of training a family's tiny recipe: 6 a weight and token, tables that are looked up aside.
+def flops_per_token(name: str, vocab: int = 0) -> float:
+    """Of training a family's tiny recipe with so many ids (0: its own): 6 a weight and token,
+    tables that are looked up aside.
 
     Logits are computed for hidden tokens alone; ELECTRA's generator computes them once more, to
     draw from them. Attention's products, alike in both, are left out.
     """
     run = recipe(f"{name}-tiny")
-    config = run.model.model_copy(update={"vocab": run.tokenizer.vocab_size})
+    config = run.model.model_copy(update={"vocab": vocab or run.tokenizer.vocab_size})
     if name == "electra":
         pair = build_pair(config, seed=0)
         return weights(pair.model) + weights(pair.generator) + head(config, HIDDEN * 4 / 3)

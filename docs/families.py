@@ -80,7 +80,7 @@ def lines() -> str:
     shared = {
         "models/, the rest": rest,
         "nn/": [*NN.rglob("*.py")],
-        "nn/kernels/": [*NN.rglob("*.cpp")],
+        "nn/kernels/": [*NN.rglob("*.cpp"), *NN.rglob("*.h")],
     }
     for name, paths in shared.items():
         count = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)

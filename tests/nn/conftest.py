@@ -14,6 +14,7 @@ def each_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """The kernels as they are built here, then without the tiles of AMX."""
     if fused.kernel() is None:
         pytest.skip("no processor made for bf16, or no compiler here")
+    monkeypatch.setattr(linear, "TILED", True)
     if request.param is not None:
         for module in (fused, linear):
             built = native.library(module.SOURCE, request.param)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ownlm.nn.linear import Linear, kernel
+from ownlm.nn.linear import Linear
 from ownlm.nn.lora import Adapted, Lora, Part
 
 I, O, R, ALPHA = 24, 40, 4, 10.0  # noqa: E741
@@ -118,7 +118,7 @@ def test_a_frozen_layer_gets_no_gradient_and_neither_do_inputs_that_need_none() 
     assert x.grad is None
 
 
-@pytest.mark.skipif(kernel() is None, reason="no processor for it or no compiler")
+@pytest.mark.usefixtures("each_kernel")
 @pytest.mark.parametrize("parts", [[(0, 200)], [(0, 100), (100, 150), (150, 200)], [(10, 90)]])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_native_form_is_that_of_the_formula(parts: list[tuple[int, int]], bias: bool) -> None:

@@ -25,9 +25,9 @@ from ownlm.nn.linear import (
     Linear,
     frozen,
     linear,
+    pays,
     product,
     product_of_pairs,
-    usable,
     weight_gradient,
 )
 from ownlm.nn.quantize import QuantizedLinear
@@ -161,7 +161,7 @@ def adapted(
 ) -> Tensor:
     """x W^T + b + (x A^T) B^T with W and b frozen, in fewer passes where the kernel can."""
     alike = all(t is None or t.dtype == x.dtype for t in (bias_O, a_WI, b_OW))
-    if not (alike and usable(x, weight_OI)):
+    if not (alike and pays(x, weight_OI)):
         return linear(x, weight_OI, bias_O) + linear(linear(x, a_WI), b_OW)
     rows_NI = x.reshape(-1, x.shape[-1])
     y_NO: Tensor = _Adapted.apply(rows_NI, weight_OI, bias_O, a_WI, b_OW)  # type: ignore[no-untyped-call]
