@@ -51,7 +51,7 @@ def test_a_mixed_run_is_nearer_to_float32_than_one_in_bfloat16(family: str) -> N
     narrow, elsewhere = learned(family, "bf16")
     assert mixed == pytest.approx(exact, rel=5e-3)
     assert float(direction @ there) > 0.999
-    # Of one batch: how their roundings fall, which differs by processor, may favour either a little.
+    # How the roundings of one batch fall differs by processor, and may favour either a little.
     assert 1 - float(direction @ there) < 1.1 * (1 - float(direction @ elsewhere))
     assert mixed != exact and narrow != mixed
 

@@ -26,8 +26,8 @@ FEWEST = 64
 DEEP = 4096
 """Depth of a product that the caches can still hold."""
 TILED = set(fused.TILES) <= set(fused.FLAGS)
-"""Whether AMX multiplies. Where AVX-512 does, torch's products reach 95 % of what the processor can,
-and the kernel serves the loss alone."""
+"""Whether AMX multiplies. Where AVX-512 does, torch's products reach 95 % of what the processor
+can, and the kernel serves the loss alone."""
 MANY = 1 << 15
 """Tokens of one product for a weight's gradient: at most 512 MB are packed."""
 
