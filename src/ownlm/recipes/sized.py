@@ -2,8 +2,8 @@
 
 Shapes are those of the BERT miniatures (Turc et al. 2019, arXiv:1908.08962). All learn with Muon,
 which was better than AdamW in each family compared, though not at as many rates. Rates of `tiny`
-are the best of those compared in benchmarks/RESULTS.md, or a lower one that is better in longer
-runs, for ctrl that of gpt. Larger sizes follow a rule.
+are the best of those compared in benchmarks/RESULTS.md, or a lower one that is safer in longer
+runs. Larger sizes follow a rule.
 """
 
 from collections.abc import Callable, Mapping
