@@ -21,6 +21,7 @@ help:
 
 demo: $(VENV)/.use
 	$(BIN)/ownlm demo
+	@echo "for the commands above: source $(BIN)/activate"
 
 test: $(VENV)/.develop
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not gpu"
@@ -67,9 +68,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.use: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV): some minutes, most of them for torch"
 	$(INSTALL) -e '.[data,report,eval,serve,ui,convert]'
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV): some minutes, most of them for torch"
 	$(INSTALL) -e '.[data,report,eval,serve,ui,convert,dev]'
 	@touch $@ $(VENV)/.use

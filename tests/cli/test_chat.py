@@ -20,7 +20,7 @@ from ownlm.cli.talk import fitted
 from ownlm.errors import DataError
 from ownlm.inference.language_model import LM, load
 from ownlm.models.config import ModelConfig
-from ownlm.models.load import build_model
+from ownlm.models.load import build_any, build_model
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.tokenization.templates import with_template
 from ownlm.tokenization.train import train_tokenizer
@@ -95,6 +95,19 @@ def test_the_command_asks_a_model_with_a_template(
     assert "the model answers" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("family", ["bert", "electra"])
+def test_a_model_that_writes_nothing_is_refused_before_anything_is_typed(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = train_tokenizer(["Is it noon?"], TokenizerConfig(vocab_size=300))
+    config = ModelConfig(family=family, layers=1, dim=8, heads=2, context=16, bias=True)
+    config = config.model_copy(update={"vocab": tokenizer.vocab_size})
+    LM(build_any(config, seed=0), tokenizer).save(tmp_path / "model")
+    monkeypatch.setattr("builtins.input", lambda prompt: pytest.fail("it asked"))
+    assert main(["chat", str(tmp_path / "model")]) == 2
+    assert "it cannot continue a text" in capsys.readouterr().err
+
+
 def conversation(
     monkeypatch: pytest.MonkeyPatch, lines: Sequence[str], *answers: str
 ) -> tuple[chat.State, list[chat.State]]:
@@ -135,44 +148,27 @@ def test_an_interrupted_answer_is_kept(
 
 
 def test_ctrl_c_ends_an_answer_between_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first is noted and breaks into nothing, a second one is raised; a new answer and the
-    program around the conversation know of neither."""
-    typed(monkeypatch, "a", "b", "c")
-    before, behind = signal.getsignal(signal.SIGINT), list[str]()
+    """The first is noted and breaks into nothing, a second one is raised, further ones while the
+    answer is put away are not; a new answer knows of none."""
+    typed(monkeypatch, "a", "b", "c", "d")
+    presses, behind = {"a": 1, "b": 2, "c": 0, "d": 1}, list[str]()
 
     def reply(state: chat.State) -> Iterator[str]:
         asked = state.messages[-1]["content"]
-        for _ in range({"a": 1, "b": 2, "c": 0}[asked]):
-            signal.raise_signal(signal.SIGINT)
-            behind.append(asked)
-        yield "one"
-        yield " two"
+        try:
+            for _ in range(presses[asked]):
+                signal.raise_signal(signal.SIGINT)
+                behind.append(asked)
+            if asked != "d":
+                yield "one"
+                yield " two"
+        finally:
+            if presses[asked]:
+                signal.raise_signal(signal.SIGINT)
 
     state = chat.converse(chat.begun(chat.ChatOptions(model="m")), reply)
     assert contents(state) == ["a", "one", "c", "one two"]
-    assert behind == ["a", "b"]
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_ctrl_c_at_the_prompt_forgets_the_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lines = ["^C", "a", "^C", "^C"]
-
-    def read(prompt: str) -> str:
-        line = lines.pop(0)
-        if line == "^C":
-            signal.raise_signal(signal.SIGINT)
-        return line
-
-    monkeypatch.setattr("builtins.input", read)
-    said = list[str]()
-    with pytest.raises(KeyboardInterrupt):
-        chat.converse(
-            chat.begun(chat.ChatOptions(model="m")), lambda s: iter(said.append("!") or "!")
-        )
-    assert (said, lines) == (["!"], [])
-    assert capsys.readouterr().out.count("leaves)") == 2
+    assert behind == ["a", "b", "d"]
 
 
 def test_texts_of_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +288,7 @@ def test_in_a_terminal(endless: Path) -> None:
         _until(terminal, b"of 128 tokens")
         _until(terminal, b"> ")
         os.write(terminal, b"\x03")  # at the prompt it forgets the line
-        _until(terminal, b"leaves)\r\n> ", nudge=b"\x7f")
+        _until(terminal, b"leaves)\r\n> ", nudge=b"\n")
         os.write(terminal, b"/exit\n")
         _, status = os.waitpid(child, 0)
         child = 0
@@ -307,8 +303,8 @@ def test_in_a_terminal(endless: Path) -> None:
 def _until(terminal: int, words: bytes, nudge: bytes = b"") -> None:
     """Read until the words are there; TimeoutError after a minute.
 
-    A Ctrl-C that comes after the prompt is drawn and before Python waits for a key is seen at the
-    next key (CPython's readline): `nudge` is such a key, pressed when nothing comes for seconds.
+    A Ctrl-C that comes after the prompt is drawn and before Python waits for a key is seen when the
+    line ends (CPython's readline): `nudge` ends it, when nothing comes for seconds.
     """
     seen, end = b"", time.monotonic() + 60
     while words not in seen:

@@ -7,7 +7,7 @@ import pytest
 
 from ownlm.cli.main import main
 from ownlm.errors import DataError
-from ownlm.evaluation.compare import compare, write_comparison
+from ownlm.evaluation.compare import compare, said, write_comparison
 
 
 def made(
@@ -68,6 +68,21 @@ def test_without_repetitions_nothing_is_claimed(tmp_path: Path) -> None:
     found = compare(runs)
     assert found.key == "validation_loss"
     assert found.verdicts[0].sure is None and "other seeds" in str(found.verdicts[0])
+
+
+@pytest.mark.parametrize(("bpb", "said_of"), [(False, "do not compare"), (True, "below")])
+def test_runs_that_learned_different_things_are_not_ranked(
+    bpb: bool, said_of: str, tmp_path: Path
+) -> None:
+    """Unless both are measured in bits per byte, which are of the text."""
+    runs = [made(tmp_path, name, [loss], 1e-2, 1, bpb) for name, loss in (("a", 1.0), ("b", 2.0))]
+    for run, kind in zip(runs, ("causal", "masked"), strict=True):
+        with (run / "recipe.yaml").open("a") as recipe:
+            recipe.write(f"objective:\n  kind: {kind}\n")
+    found = compare(runs)
+    assert bool(found.unlike) != bpb != (not found.verdicts)
+    assert said_of in "".join(said(found))
+    assert said_of in write_comparison(found, tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_costs_add_up(four: list[Path]) -> None:

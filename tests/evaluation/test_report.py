@@ -11,7 +11,15 @@ import pytest
 
 from ownlm.errors import ConfigError
 from ownlm.evaluation import curves
-from ownlm.evaluation.report import next_commands, read_samples, stored_parameters, write_report
+from ownlm.evaluation.report import (
+    next_commands,
+    parameters_of,
+    read_samples,
+    stored_parameters,
+    write_report,
+)
+from ownlm.models.config import ModelConfig
+from ownlm.models.load import build_model, count_parameters, save_model
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -59,7 +67,8 @@ def run_folder(folder: Path, sample: str = "def f():\n    pass", **recipe: objec
         speed = 100.0 + step
         rows += [{"step": step, "loss": loss, "lr": 1e-3, "tokens": step * 64, "bpb": loss / 2}]
         rows += [{"step": step, "tokens_per_second": speed, "grad_norm": 1.0}]
-    rows += [{"step": 90, "validation_loss": 1.5, "validation_bpb": 0.75}]
+    figures = {"validation_loss": 1.5, "validation_perplexity": 4.48, "validation_bpb": 0.75}
+    rows += [{"step": 90, **figures}]
     folder.mkdir(parents=True)
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     values = {"recipe": "demo", "model": {"family": "llama", "layers": 4}} | recipe
@@ -82,7 +91,8 @@ def test_it_holds_numbers_plots_samples_configuration_and_commands(tmp_path: Pat
 def test_the_finished_model_goes_before_the_evaluations_during_training(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
     assert "best of the run" in write_report(run).read_text(encoding="utf-8")
-    (run / "evaluation.json").write_text('{"loss": 1.625, "bits_per_byte": null, "step": 90}')
+    figures = {"loss": 1.625, "perplexity": 5.08, "bits_per_byte": None, "predicted": 9}
+    (run / "evaluation.json").write_text(json.dumps(figures))
     content = write_report(run).read_text(encoding="utf-8")
     assert "1.6250" in content and "5.08" in content and "over all of the text" in content
     assert "1.5000" not in content and "0.7500" not in content
@@ -173,3 +183,23 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_commands_survive_any_folder_name() -> None:
     commands = next_commands(Path("my run's"))
     assert all(re.search(r"'my run'\"'\"'s'", command) for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("kind", "verb"), [("masked", "finetune classify"), ("spans", "finetune seq2seq"),
+                       ("causal", "chat"), ("permutation", "finetune classify")],
+)  # fmt: skip
+def test_commands_are_those_that_the_model_can_do(kind: str, verb: str, tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", objective={"kind": kind})
+    assert next_commands(run)[0].startswith(f"ownlm {verb} ")
+
+
+def test_parameters_are_those_of_the_model_not_of_its_files(tmp_path: Path) -> None:
+    """GPT-2's files hold biases that are always zero."""
+    model = build_model(
+        ModelConfig(family="gpt2", layers=1, dim=8, heads=2, context=8, vocab=20, bias=False), seed=0
+    )
+    save_model(model, tmp_path)
+    assert parameters_of(tmp_path) == count_parameters(model) < stored_parameters(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "of the future"}')
+    assert parameters_of(tmp_path) == stored_parameters(tmp_path)

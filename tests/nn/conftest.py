@@ -3,20 +3,19 @@
 import pytest
 
 from ownlm import native
-from ownlm.nn import fused, linear
+from ownlm.nn import fused, linear, lora
 
-NO_TILES = (*fused.WIDE, "-mno-amx-tile", "-mno-amx-bf16")
-"""The dot products of AVX-512, on processors with AMX too."""
+WAYS = {"own": fused.flags()}
+if fused.instructions() == "AMX":  # then the dot products of AVX-512 too
+    WAYS["no tiles"] = (*fused.WIDE, *fused.NO_TILES)
 
 
-@pytest.fixture(params=[pytest.param(None, id="own"), pytest.param(NO_TILES, id="no tiles")])
+@pytest.fixture(params=WAYS)
 def each_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels as they are built here, then without the tiles of AMX."""
-    if fused.kernel() is None:
-        pytest.skip("no processor made for bf16, or no compiler here")
-    monkeypatch.setattr(linear, "TILED", True)
-    if request.param is not None:
-        for module in (fused, linear):
-            built = native.library(module.SOURCE, request.param)
-            assert built is not None, native.why_not(module.SOURCE)
-            monkeypatch.setattr(module, "kernel", lambda built=built: built)
+    """The kernels as they are built here, then without the tiles of AMX; of layers too."""
+    way = WAYS[request.param]
+    if way is None or native.library(fused.SOURCE, way) is None:
+        pytest.skip("no processor made for bf16, or no compiler that can build for it")
+    monkeypatch.setattr(fused, "flags", lambda: way)
+    monkeypatch.setattr(linear, "pays", linear.usable)
+    monkeypatch.setattr(lora, "pays", linear.usable)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ownlm.nn import linear
+from ownlm.nn import fused, linear, lora
 
 each_kernel = pytest.mark.usefixtures("each_kernel")
 
@@ -131,3 +131,43 @@ def test_two_products_are_added_in_one(depths: tuple[int, int], turned: tuple[bo
     assert relative(ours, first + bias.float()) > 0.01  # the control: without the second pair
     again = linear.product_of_pairs(*pairs[0], pairs[1][0].clone(), pairs[1][1].clone(), bias)
     assert torch.equal(again, ours)
+
+
+@pytest.mark.parametrize("instructions", ["", "AMX", "AVX-512"])
+def test_layers_and_adapters_take_the_kernel_with_amx_alone(
+    instructions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[str]()
+
+    def product(*operands: Tensor | None) -> Tensor:
+        asked.append("product")
+        return torch.zeros(100, 80).bfloat16()
+
+    monkeypatch.setattr(fused, "instructions", lambda: instructions)
+    monkeypatch.setattr(linear, "usable", lambda x, weight: True)
+    monkeypatch.setattr(linear, "product", product)
+    monkeypatch.setattr(lora, "product", product)
+    monkeypatch.setattr(lora, "product_of_pairs", product)
+    x, weight, a, b = draw(100, 64), draw(80, 64), draw(8, 64), draw(80, 8)
+    linear.linear(x, weight)
+    lora.adapted(x, weight, None, a, b)
+    assert bool(asked) == (instructions == "AMX")
+
+
+def test_the_next_best_way_is_taken_where_tiles_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Library:
+        def __init__(self, way: tuple[str, ...]) -> None:
+            self.way = way
+
+        def ownlm_attention_available(self) -> bool:
+            return not set(fused.TILES) <= set(self.way)
+
+    monkeypatch.setattr(fused, "cpu_flags", lambda: {"avx512_bf16", "amx_bf16"})
+    monkeypatch.setattr(fused.native, "library", lambda source, way: Library(way))
+    assert fused.flags.__wrapped__() == (*fused.WIDE, *fused.NO_TILES)
+    monkeypatch.setattr(Library, "ownlm_attention_available", lambda self: True)
+    assert fused.flags.__wrapped__() == (*fused.WIDE, *fused.TILES)
+    monkeypatch.setattr(fused, "cpu_flags", lambda: {"avx512f"})
+    assert fused.flags.__wrapped__() is None

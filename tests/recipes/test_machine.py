@@ -1,6 +1,7 @@
 """Choices of a machine: what `auto` becomes, what a resumed run keeps, what fits."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def choose(**train: object) -> Choices:
 def test_what_is_stated_is_taken() -> None:
     chosen = choose(precision="bf16", compile="on", threads=3, micro_batch=16)
     stated = Choices(precision="bf16", compile=True, threads=3, micro_batch=16)
-    assert chosen == stated.model_copy(update={"native": fused.available()})
+    assert chosen == stated.model_copy(update={"native": fused.instructions()})
     assert choose(precision="fp32", compile="off").precision == "fp32"
 
 
@@ -58,13 +59,16 @@ def test_a_resumed_run_keeps_its_choices_save_those_stated() -> None:
     )
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_a_resume_with_another_attention_says_so(
-    native: bool, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("began", "goes_on"), [("AMX", ""), ("", "AVX-512"), ("AMX", "AVX-512"), (True, "AVX-512")]
+)
+def test_a_resume_with_other_kernels_says_so(
+    began: Any, goes_on: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, now = Choices(native=native), Choices(native=not native)
-    assert machine.kept(recipe("char-tiny").train, before, now).native is not native
-    assert "not bit for bit" in capsys.readouterr().err
+    before, now = Choices.model_validate({"native": began}), Choices(native=goes_on)
+    assert machine.kept(recipe("char-tiny").train, before, now).native == goes_on
+    told = capsys.readouterr().err
+    assert "not bit for bit" in told and ("kernels of AMX" in told) == (began in ("AMX", True))
     machine.kept(recipe("char-tiny").train, before, before)
     assert capsys.readouterr().err == ""
 

@@ -324,6 +324,17 @@ def test_encoders_and_pairs_can_be_trained(
     assert result.finished and result.figures.get("bits_per_byte") is None
     model, values = load_any(result.folder / "model")
     assert model.family.name == family and values["pad_token_id"] is not None
-    assert "ownlm show" in str(result) and "ownlm chat" not in str(result)  # it does not write
+    assert "ownlm finetune" in str(result) and "ownlm chat" not in str(result)  # it does not write
+    figures = json.loads((result.folder / "evaluation.json").read_text(encoding="utf-8"))
+    told = {"electra": "by always saying original", "bert": "pairs right"}.get(family, "loss")
+    assert told in str(result) and figures["loss"] > 0
+    mixed = family in ("bert", "electra")  # a sum of unlike losses has no perplexity
+    assert (figures.get("perplexity") is None) == mixed
+    assert not mixed or "perplexity" not in report(result.folder)
     rows = [row for row in read_rows(result.folder / "log.jsonl") if "loss" in row]
     assert rows[0]["bpb"] is None and rows[-1]["loss"] < rows[0]["loss"]
+
+
+def report(folder: Path) -> str:
+    """The cards of a run's page."""
+    return (folder / "report.html").read_text(encoding="utf-8").partition("Training")[0]

@@ -51,8 +51,9 @@ def test_a_mixed_run_is_nearer_to_float32_than_one_in_bfloat16(family: str) -> N
     narrow, elsewhere = learned(family, "bf16")
     assert mixed == pytest.approx(exact, rel=5e-3)
     assert float(direction @ there) > 0.999
-    # How the roundings of one batch fall differs by processor, and may favour either a little.
-    assert 1 - float(direction @ there) < 1.1 * (1 - float(direction @ elsewhere))
+    # Of OLMo 2, whose sublayers end in norms, both err alike, and roundings differ by processor.
+    near = 1.1 if family == "olmo2" else 1.0
+    assert 1 - float(direction @ there) < near * (1 - float(direction @ elsewhere))
     assert mixed != exact and narrow != mixed
 
 

@@ -75,7 +75,9 @@ def test_short_runs_do_not_try(monkeypatch: pytest.MonkeyPatch) -> None:
     verdict, stepper, _ = settle(monkeypatch, compiled=1.0, steps=100)
     assert verdict.choices == Choices(threads=2)
     assert stepper.published == 1
-    assert verdict.words == ("not probed: the run is short (4 s an update)",)
+    assert verdict.words == (
+        "batch, cores and compiling as they are: to try others pays in longer runs",
+    )
 
 
 def test_what_is_stated_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,13 @@ def run(args: list[str]) -> int:
     from ownlm.inference.language_model import load
 
     lm = load(options.model, options.device or None, options.dtype or None)
+    lm.require_words()
     partner = Partner(lm)
     if options.system and not partner.assistant:
         lm.tokenizer.need_chat()
     does = "answers" if partner.assistant else "continues what you type"
+    if lm.answers and not partner.assistant:
+        does = "reads what you type and writes what it was trained to write for that"
     print(f"{lm.folder}: the model {does}. /help lists commands, /exit ends.")
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):
@@ -64,7 +67,8 @@ class Partner:
         """What the conversation takes, as the model would read it next."""
         context = self.lm.model.context
         if not self.assistant:
-            return Budget(min(len(self.lm.prompt_ids(state.text)), context), context)
+            taken = len(self.lm.prompt_ids(state.text))
+            return Budget(min(taken, context), context, forgets=taken >= context)
         if not state.messages:
             return Budget(0, context)
         kept = self._fitted(state)
@@ -133,16 +137,16 @@ def _answered(
 
 def _shown(pieces: Iterator[str], prompt: Prompt) -> tuple[str, bool]:
     """Write an answer as it comes; what came, and whether it is whole: Ctrl-C ends it."""
-    written, whole = [], True
+    written, whole = list[str](), True
     try:
-        for piece in pieces:
-            written.append(piece)
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-            if prompt.interrupted:
-                whole = False
-                break
+        with prompt.answering():
+            for piece in pieces:
+                written.append(piece)
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+                if prompt.interrupted:
+                    break
     except KeyboardInterrupt:
         whole = False
     sys.stdout.write("\n")
-    return "".join(written), whole
+    return "".join(written), whole and not prompt.interrupted

@@ -31,7 +31,7 @@ class Options:
 def run(args: list[str]) -> int:
     """The command; returns the exit code."""
     options = parse(Options, args, prog="ownlm compare", description=__doc__)
-    from ownlm.evaluation.compare import compare, write_comparison
+    from ownlm.evaluation.compare import compare, said, write_comparison
 
     found = compare(options.runs)
     if options.json:
@@ -42,8 +42,8 @@ def run(args: list[str]) -> int:
     console = Console(highlight=False)
     console.print(_runs(found))
     console.print(_differences(found))
-    for verdict in found.verdicts:
-        print(verdict)
+    for sentence in said(found):
+        print(sentence)
     say(f"curves: {write_comparison(found, options.out)}")
     return 0
 

@@ -182,7 +182,7 @@ def _table(facts: dict[str, str], found: "Likelihood") -> "Table":
         "predicted": f"{found.predicted:,} tokens",
         "windows": f"of {found.context:,} tokens, every {found.stride:,}",
         "loss": f"{found.loss:.4f} nats per token",
-        "perplexity": f"{found.perplexity:.3f}",
+        "perplexity": "-" if found.perplexity is None else f"{found.perplexity:.3f}",
         "bits per byte": "-" if found.bits_per_byte is None else f"{found.bits_per_byte:.4f}",
         "speed": f"{speed:,.0f} tokens per second",
     }

@@ -1,29 +1,35 @@
 """What is typed at a prompt, and Ctrl-C: at the prompt it is raised, elsewhere only noted."""
 
+import contextlib
 import signal
 import threading
+import time
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 QUOTES = '"""'
+SOON = 2.0
+"""Seconds between two Ctrl-C that are meant to leave; one that clears a line comes later."""
 
 
 class Prompt:
     """Reads texts of one line or many while it is entered, and minds Ctrl-C.
 
     A KeyboardInterrupt that comes anywhere may leave a lock or a template's process half way, so
-    a first Ctrl-C during an answer is noted in `interrupted`, for the answer to look at between
-    its pieces, until the next prompt; a second one is raised.
+    Ctrl-C is noted in `interrupted` until the next prompt, for an answer to look at between its
+    pieces; only a second one during an answer is raised.
     """
 
     def __init__(self) -> None:
         self.interrupted = False
-        self._reading = False
+        self._reading = self._answering = False
         self._before: Any = None
 
     def __enter__(self) -> Self:
-        # Only the main thread may handle signals; elsewhere Ctrl-C does not arrive.
-        if threading.current_thread() is threading.main_thread():
+        # Only the main thread may handle signals; a process told to ignore Ctrl-C goes on doing so.
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if threading.current_thread() is threading.main_thread() and not ignored:
             self._before = signal.signal(signal.SIGINT, self._pressed)
         return self
 
@@ -36,16 +42,32 @@ class Prompt:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Inside, a Ctrl-C that follows a noted one is raised."""
+        self._answering = True
+        try:
+            yield
+        finally:
+            self._answering = False
+
     def read(self) -> str | None:
         """What the user types; None at the end of input.
 
-        Ctrl-C forgets the line; a second one right after it leaves the program.
+        Ctrl-C forgets the line; a second one within SOON of it leaves the program.
         """
-        try:
-            return self._text()
-        except KeyboardInterrupt:
-            print("\n(Ctrl-C again or Ctrl-D leaves)")
-            return self._text()
+        before = -SOON
+        while True:
+            try:
+                return self._text()
+            except KeyboardInterrupt:
+                now = time.monotonic()
+                if now - before < SOON:
+                    raise
+                before = now
+                print("\n(Ctrl-C again or Ctrl-D leaves)")
+                if self.interrupted:  # pressed while that was printed
+                    raise
 
     def _text(self) -> str | None:
         line = self._line("> ")
@@ -83,7 +105,7 @@ class Prompt:
         return line.decode("utf-8", "replace")  # a byte that is no UTF-8 ends no conversation
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
-        if self._reading or self.interrupted:
-            self._reading = False
+        if self._reading or (self._answering and self.interrupted):
+            self._reading = self._answering = False
             raise KeyboardInterrupt
         self.interrupted = True

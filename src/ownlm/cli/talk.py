@@ -25,7 +25,8 @@ HELP = '''/system TEXT   what an assistant is told before the conversation; empt
 /clear         forget what was said          /help   this      /exit   or Ctrl-D: leave
 /temperature N  /top-k N  /top-p N  /min-p N  /seed N  /max-tokens N   settings; /settings lists
 A line that ends in \\ goes on in the next one; """ begins and ends a text of many lines;
-//text says /text. Ctrl-C ends an answer and keeps what came.'''
+//text says /text. Ctrl-C ends an answer and keeps what came; pressed
+twice it does not wait for the next word.'''
 SEEDS = 2**63
 _END, _CLEAR = ("quit", "exit", "q"), ("clear", "reset")
 _NAMES = ("system", "retry", "tokens", "save", "load", "clear", "settings", "help", "exit")
@@ -103,9 +104,13 @@ class Budget(NamedTuple):
     context: int
     left_out: int = 0
     """Messages at the beginning that no longer fit."""
+    forgets: bool = False
+    """Whether the beginning of a text that grows is no longer read."""
 
     def __str__(self) -> str:
         left = f"; the first {self.left_out} messages are left out" if self.left_out else ""
+        if self.forgets:
+            left = "; of a longer text the beginning is no longer read"
         free = max(0, self.context - self.taken)
         return f"{self.taken:,} of {self.context:,} tokens, {free:,} are free{left}"
 

@@ -17,7 +17,7 @@ from ownlm.config import flatten
 from ownlm.errors import ConfigError, DataError
 from ownlm.evaluation import curves, page
 from ownlm.evaluation.curves import Panel, Series
-from ownlm.evaluation.report import read_recipe, stored_parameters
+from ownlm.evaluation.report import parameters_of, read_recipe
 
 SAME = ("train.seed", "out", "recipe", "device")
 """Keys that do not make a run another experiment."""
@@ -29,6 +29,12 @@ COSTS = {
     "seconds": "seconds of training",
 }
 """What a loss is drawn over."""
+
+ASKED = (
+    "objective.kind", "objective.rate", "objective.span", "objective.unit", "objective.pairs",
+    "mixture.tasks", "tokenizer.kind", "model.vocab",
+)  # fmt: skip
+"""Keys that decide what a loss is of: where they differ, losses say nothing about each other."""
 
 SURE = 2.0
 """Standard errors of a difference that chance seldom reaches (one time in twenty)."""
@@ -140,8 +146,18 @@ class Comparison:
         return {k: v for k, v in values.items() if k != "out" and any(x != v[0] for x in v)}
 
     @property
+    def unlike(self) -> list[str]:
+        """Why the figures are of different things: keys of the configuration; empty as a rule.
+
+        Bits per byte are of the text itself, whatever reads it.
+        """
+        return [] if self.key.endswith("bpb") else [k for k in ASKED if k in self.differences]
+
+    @property
     def verdicts(self) -> list[Verdict]:
-        """Each experiment against the best one."""
+        """Each experiment against the best one; none where they learned different things."""
+        if self.unlike:
+            return []
         names = list(self.experiments)
         return [self._verdict(names[0], other) for other in names[1:]]
 
@@ -177,6 +193,7 @@ class Comparison:
                 for name, group in self.experiments.items()
             },
             "differences": self.differences,
+            "unlike": self.unlike,
             "verdicts": [vars(verdict) | {"sure": verdict.sure} for verdict in self.verdicts],
         }
 
@@ -203,7 +220,7 @@ def read_run(folder: Path) -> Run:
         folder,
         flatten(read_recipe(folder / "recipe.yaml")),
         rows,
-        stored_parameters(folder / "model"),
+        parameters_of(folder / "model"),
     )
 
 
@@ -211,12 +228,20 @@ def write_comparison(found: Comparison, path: Path) -> Path:
     """A page with the curves over each cost, what differs, and the verdicts."""
     parts = [
         page.heading(f"{len(found.runs)} runs", f"compared by {words(found.key)}"),
-        page.section("What can be said", page.text("\n".join(map(str, found.verdicts)) or "-")),
+        page.section("What can be said", page.text("\n".join(said(found)) or "-")),
         page.section("Curves", _plots(found)),
         page.section("What differs", page.grid(_tables(found))),
     ]
     files.write_text(path, page.page("comparison · ownlm", parts))
     return path
+
+
+def said(found: Comparison) -> list[str]:
+    """The verdicts, or why there are none."""
+    if found.unlike:
+        keys = ", ".join(found.unlike)
+        return [f"these runs learned different things ({keys}): their losses do not compare"]
+    return [str(verdict) for verdict in found.verdicts]
 
 
 def words(key: str) -> str:

@@ -49,8 +49,11 @@ class Likelihood:
     """What else the objective tells, such as the accuracy on pairs of sentences: means."""
 
     @property
-    def perplexity(self) -> float:
-        """exp(loss): as unsure as a fair choice among so many tokens."""
+    def perplexity(self) -> float | None:
+        """exp(loss): as unsure as a fair choice among so many tokens. None where the loss is a sum
+        of unlike parts, which the figures name."""
+        if any(name.endswith("_loss") for name in self.figures):
+            return None
         return math.exp(min(self.loss, 700.0))
 
     def as_dict(self) -> dict[str, Any]:
@@ -145,14 +148,17 @@ class Validation:
         )
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """validation_loss (nats per token), validation_bpb and validation_perplexity."""
+        """validation_loss (nats per token), and where they are defined validation_bpb and
+        validation_perplexity."""
         try:
             found = self.measure(model)
         except Exception as error:  # noqa: BLE001, whatever fails here must not cost the run
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             log.warn(f"evaluation failed, training goes on: {what}")
             return {}
-        figures = {"validation_loss": found.loss, "validation_perplexity": found.perplexity}
+        figures = {"validation_loss": found.loss}
+        if found.perplexity is not None:
+            figures["validation_perplexity"] = found.perplexity
         if found.bits_per_byte is not None:
             figures["validation_bpb"] = found.bits_per_byte
         return figures | {f"validation_{name}": mean for name, mean in found.figures.items()}

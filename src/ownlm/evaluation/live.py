@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ownlm.config import flatten
 from ownlm.evaluation.compare import Comparison, Run
 from ownlm.evaluation.curves import Series, smoothed
-from ownlm.evaluation.report import read_recipe, stored_parameters
+from ownlm.evaluation.report import parameters_of, read_recipe
 from ownlm.log import RESUMES, Tail
 
 LOG, SAMPLES = "log.jsonl", "samples.md"
@@ -54,7 +54,7 @@ class LiveRun:
     def run(self) -> Run:
         """What `ownlm compare` knows of it too."""
         if self._told is None:
-            parameters = stored_parameters(self.folder / "model")
+            parameters = parameters_of(self.folder / "model")
             self._told = Run(self.folder, self.config, self.tail.rows, parameters)
         return self._told
 

@@ -5,6 +5,7 @@ model/), so it can be made again at any time. Everything that came from outside,
 all, is shown as text.
 """
 
+import functools
 import json
 import math
 import re
@@ -19,15 +20,21 @@ from safetensors import SafetensorError, safe_open
 
 from ownlm import files, log
 from ownlm.config import flatten
-from ownlm.errors import ConfigError
+from ownlm.errors import ConfigError, OwnlmError
 from ownlm.evaluation import curves, page
+from ownlm.evaluation.headline import headline
 from ownlm.evaluation.page import Html
+from ownlm.models.families import family_of
+from ownlm.models.load import count_parameters, empty_model
 
 REPORT = "report.html"
 EVALUATION = "evaluation.json"
 
 WRITING = ("auto", "causal", "prefix", "codes", "middle")
 """Objectives of models that continue a text."""
+
+READING = ("masked", "replaced", "permutation")
+"""Of models that read a text, to be taught a task."""
 
 Row = Mapping[str, Any]
 Facts = Mapping[str, Mapping[str, object]]
@@ -69,8 +76,10 @@ def next_commands(run: Path) -> list[str]:
     folder = shlex.quote(str(run))
     recipe = read_recipe(run / "recipe.yaml")
     tasks = recipe.get("mixture", {}).get("tasks") or [recipe]
-    if tasks[0].get("objective", {}).get("kind", "causal") not in WRITING:
-        return [f"ownlm show {folder}"]
+    kind = tasks[0].get("objective", {}).get("kind", "causal")
+    if kind not in WRITING:
+        taught = "classify" if kind in READING else "seq2seq"
+        return [f"ownlm finetune {taught} {folder} --data LABELLED_FILE", f"ownlm show {folder}"]
     return [
         f"ownlm chat {folder}",
         f'ownlm generate {folder} "Once upon a time"',
@@ -115,10 +124,10 @@ def _subtitle(recipe: Row, rows: Sequence[Row]) -> str:
 
 def _headline(run: Path, rows: Sequence[Row]) -> dict[str, str]:
     """The figures that a reader looks for first; those that are not known are left out."""
-    found = _final(run) or _best(rows)
+    found = headline(_final(run) or _best(rows))
     if values := curves.series(rows, "loss").values:
         found["training loss"] = f"{values[-1]:.4f}"
-    if (count := stored_parameters(run / "model")) is not None:
+    if (count := parameters_of(run / "model")) is not None:
         found["parameters"] = _short(count)
     if values := curves.series(rows, "tokens").values:
         found["tokens seen"] = _short(values[-1])
@@ -127,36 +136,38 @@ def _headline(run: Path, rows: Sequence[Row]) -> dict[str, str]:
     return found
 
 
-def _final(run: Path) -> dict[str, str]:
-    """Of the finished model over all of the validation text, as the command line says it."""
+def _final(run: Path) -> Row:
+    """evaluation.json of the finished model, as the command line says it; empty without one."""
     try:
         figures = json.loads((run / EVALUATION).read_text(encoding="utf-8"))
-        loss, bits = float(figures["loss"]), figures.get("bits_per_byte")
+        float(figures["loss"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return _validation(loss, None if bits is None else float(bits))
+    return dict(figures)
 
 
-def _best(rows: Sequence[Row]) -> dict[str, str]:
+def _best(rows: Sequence[Row]) -> Row:
     """The lowest of the evaluations during training, which read a part of the text."""
-    losses = curves.series(rows, "validation_loss").values
-    bits = curves.series(rows, "validation_bpb").values
-    return _validation(min(losses), min(bits) if bits else None) if losses else {}
+    measured = [row for row in rows if _finite(row.get("validation_loss"))]
+    if not measured:
+        return {}
+    row = min(measured, key=lambda row: float(row["validation_loss"]))
+    found = {name.removeprefix("validation_"): value for name, value in row.items()}
+    return found | {"bits_per_byte": found.get("bpb")}
 
 
-def _validation(loss: float, bits: float | None) -> dict[str, str]:
-    found = {"validation loss": f"{loss:.4f}", "perplexity": f"{math.exp(min(loss, 700.0)):.2f}"}
-    return found if bits is None else found | {"bits per byte": f"{bits:.4f}"}
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _validated(run: Path) -> str:
     """What the figures of validation were measured on."""
-    if _final(run):
+    if "predicted" in _final(run):
         return (
             "Figures of validation: the finished model, over all of the text kept apart; "
             "the curves: windows spread over it, always the same."
         )
-    return "Figures of validation are the best of the run."
+    return "Figures of validation are the best of the run, over windows spread over the text."
 
 
 def _short(number: float) -> str:
@@ -165,6 +176,21 @@ def _short(number: float) -> str:
         if number >= size:
             return f"{number / (1e3 if unit == ' k' else size):.4g}{unit}"
     return f"{number:,.0f}"
+
+
+def parameters_of(folder: Path) -> int | None:
+    """Parameters of a model folder as `ownlm show` counts them; what its files hold where its
+    config.json is of no family here. (GPT-2's files hold biases that are always zero.)"""
+    try:
+        return _described((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, OwnlmError):
+        return stored_parameters(folder)
+
+
+@functools.lru_cache(maxsize=64)
+def _described(config: str) -> int:
+    values = json.loads(config)
+    return count_parameters(empty_model(family_of(values, "config.json"), values, "config.json"))
 
 
 def stored_parameters(folder: Path) -> int | None:

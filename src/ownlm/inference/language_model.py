@@ -106,7 +106,7 @@ class LM:
         tools: Tools = (),
     ) -> Iterator[str]:
         """The same piece by piece, as soon as it is decided; never half a character."""
-        self._require_words()
+        self.require_words()
         if max_tokens < 0:
             raise ConfigError(f"expected 0 or more, found {max_tokens}", where="max_tokens")
         if isinstance(stop, str):
@@ -122,7 +122,7 @@ class LM:
     ) -> list[Writing]:
         """What `generate` would say to each prompt, many at a time, greedily or by beam search;
         and whether the model ended it. A context that is full ends a text."""
-        self._require_words()
+        self.require_words()
         ends = self.stop_ids if all(isinstance(one, str) for one in prompts) else self.turn_ids
         banned = () if self.tokenizer.pad_id is None else (self.tokenizer.pad_id,)
         terms = Terms(
@@ -152,13 +152,14 @@ class LM:
         """The model as one that predicts the next token; ConfigError when it is none."""
         if self.writer is None:
             made = self.model.architecture
-            kind = "an encoder" if made.head.vocab else f"under the head {made.form}"
+            kind = "an encoder" if made.head.vocab else f"made for another task ({made.form})"
             if made.encoder is not None and made.head.vocab:
                 kind = "an encoder-decoder"
             raise ConfigError(
                 f"{self.model.family.name} is {kind}: it cannot continue a text",
                 where=str(self.folder or "model"),
-                next_command="name a decoder, such as a GPT-2 or LLaMA model",
+                next_command="name a decoder, such as a GPT-2 or LLaMA model; what another "
+                "reached in its own training is in the run's evaluation.json",
             )
         return self.writer
 
@@ -185,7 +186,7 @@ class LM:
         save_model(self.model, folder, max_shard_bytes)
         self.tokenizer.save(Path(folder))
 
-    def _require_words(self) -> None:
+    def require_words(self) -> None:
         """ConfigError for a model that neither continues a text nor answers one."""
         if not self.answers:
             self.require_writer()

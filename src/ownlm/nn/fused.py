@@ -9,7 +9,7 @@ Shapes: B batch, T queries, S keys, H query heads, G key/value heads, K head wid
 import ctypes
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,7 @@ from ownlm.runtime import cpu_flags
 SOURCE = Path(__file__).parent / "kernels" / "attention.cpp"
 WIDE = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16")
 TILES = ("-mamx-tile", "-mamx-bf16")
-FLAGS = (*WIDE, *TILES) if "amx_bf16" in cpu_flags() else WIDE
-"""Of every kernel that multiplies in bf16."""
+NO_TILES = ("-mno-amx-tile", "-mno-amx-bf16")
 
 
 class _Problem(ctypes.Structure):
@@ -48,12 +47,35 @@ def available() -> bool:
 
 
 @functools.cache
+def flags() -> tuple[str, ...] | None:
+    """What every kernel that multiplies in bf16 is built with: AMX where processor, system and
+    compiler allow it, else the dot products of AVX-512; None where there is neither."""
+    known = cpu_flags()
+    if "avx512_bf16" not in known:
+        return None
+    ways: list[tuple[str, ...]] = [WIDE]
+    if "amx_bf16" in known:  # which the system may refuse, and an old compiler not know
+        ways = [(*WIDE, *TILES), (*WIDE, *NO_TILES), WIDE]
+    for way in ways:
+        library = native.library(SOURCE, way)
+        if library is not None and library.ownlm_attention_available():
+            return way
+    return None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def instructions() -> Literal["", "AMX", "AVX-512"]:
+    """What multiplies in the kernels, empty without them; a constant to torch.compile."""
+    found = flags()
+    if found is None:
+        return ""
+    return "AMX" if set(TILES) <= set(found) else "AVX-512"
+
+
 def kernel() -> ctypes.CDLL | None:
     """The compiled kernel when this processor can run it."""
-    if "avx512_bf16" not in cpu_flags():
-        return None
-    library = native.library(SOURCE, FLAGS)
-    return library if library is not None and library.ownlm_attention_available() else None
+    found = flags()
+    return None if found is None else native.library(SOURCE, found)
 
 
 def usable(q: Tensor, k: Tensor) -> bool:

@@ -25,9 +25,6 @@ FEWEST = 64
 
 DEEP = 4096
 """Depth of a product that the caches can still hold."""
-TILED = set(fused.TILES) <= set(fused.FLAGS)
-"""Whether AMX multiplies. Where AVX-512 does, torch's products reach 95 % of what the processor
-can, and the kernel serves the loss alone."""
 MANY = 1 << 15
 """Tokens of one product for a weight's gradient: at most 512 MB are packed."""
 
@@ -71,8 +68,9 @@ def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor
 
 
 def pays(x: Tensor, weight_OI: Tensor) -> bool:
-    """Whether the kernel can take these and is faster than torch."""
-    return TILED and usable(x, weight_OI)
+    """Whether the kernel can take these and is faster than torch: with AMX. Torch's products by
+    AVX-512 leave little undone (benchmarks/RESULTS.md), so there it serves the loss alone."""
+    return fused.instructions() == "AMX" and usable(x, weight_OI)
 
 
 def usable(x: Tensor, weight_OI: Tensor) -> bool:
@@ -93,12 +91,15 @@ def available() -> bool:
     return kernel() is not None
 
 
-@functools.cache
 def kernel() -> ctypes.CDLL | None:
     """The compiled kernel when this processor can run it."""
-    if fused.kernel() is None:
-        return None
-    library = native.library(SOURCE, fused.FLAGS)
+    found = fused.flags()
+    return None if found is None else _built(found)
+
+
+@functools.cache
+def _built(flags: tuple[str, ...]) -> ctypes.CDLL | None:
+    library = native.library(SOURCE, flags)
     return library if library is not None and library.ownlm_product_available() else None
 
 

@@ -188,7 +188,8 @@ def available() -> bool:
 
 def kernel() -> ctypes.CDLL | None:
     """The native loss, where the native products run; it knows the same processors."""
-    return native.library(SOURCE, fused.FLAGS) if linear.available() else None
+    found = fused.flags()
+    return native.library(SOURCE, found) if found and linear.available() else None
 
 
 def _slopes(logs_CV: Tensor, targets_C: Tensor, smoothing: float) -> Tensor:

@@ -89,7 +89,9 @@ class Finetuned(NamedTuple):
     def show(self, console: Console) -> None:
         """Print how good the model is, and what to type next."""
         if not self.result.finished:
-            console.print(f"{self.folder}: stopped and saved at step {self.result.step}")
+            console.print(
+                f"{self.folder}: stopped and saved at step {self.result.step}; --resume goes on"
+            )
             return
         step, best = self.result.step, self.result.best_step
         kept = "" if best in (None, step) else f"; kept is step {best}, the best in validation"

@@ -59,7 +59,7 @@ def choose(train: TrainConfig, described: Description, device: torch.device) -> 
         threads=train.threads or _threads(),
         micro_batch=train.micro_batch or fitting(train.batch, memory, available, again),
         recompute=again,
-        native=device.type == "cpu" and precision != "fp32" and fused.available(),
+        native=fused.instructions() if device.type == "cpu" and precision != "fp32" else "",
     )
 
 
@@ -73,10 +73,13 @@ def kept(train: TrainConfig, before: Choices, chosen: Choices) -> Choices:
         "recompute": train.recompute != "auto",
     }
     if before.native != chosen.native:
-        words = ("with", "without") if before.native else ("without", "with")
+        began, goes_on = (
+            f"with kernels of {one.native}" if one.native else "without native kernels"
+            for one in (before, chosen)
+        )
         warn(
-            f"this run began {words[0]} the native attention and goes on {words[1]} it: "
-            "as good, but not bit for bit as it would have been"
+            f"this run began {began} and goes on {goes_on}: as good, but not bit for bit as it "
+            "would have been"
         )
     stated["native"] = True  # a matter of the machine, not of the run
     own = {name: getattr(chosen, name) for name, is_stated in stated.items() if is_stated}

@@ -140,7 +140,7 @@ def recipe(name: str) -> RunConfig:
     guess = nearest(name, list(RECIPES))
     raise ConfigError(
         f"no recipe is called {name!r}" + (f", nearest is {guess}" if guess else ""),
-        next_command=f"choose among {', '.join(RECIPES)}",
+        next_command=f"ownlm pretrain {guess}" if guess else "ownlm pretrain --help lists them",
     )
 
 

@@ -105,5 +105,5 @@ def _memory(
 
 def _machine(choices: Choices, device: torch.device) -> str:
     cores = f", {choices.threads} of its cores" if device.type == "cpu" else ""
-    native = ", attention built for it" if choices.native else ""
+    native = f", kernels of {choices.native}" if choices.native else ""
     return f"{device}, {choices.precision}{cores}{native}"

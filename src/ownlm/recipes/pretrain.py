@@ -23,6 +23,7 @@ from ownlm import files, runtime
 from ownlm.data.loader import Loader
 from ownlm.data.shards import PreparedData
 from ownlm.errors import ConfigError
+from ownlm.evaluation.headline import headline
 from ownlm.evaluation.likelihood import Validation, likelihood
 from ownlm.evaluation.report import EVALUATION, REPORT, next_commands, write_report
 from ownlm.evaluation.unigram import unigram
@@ -71,23 +72,14 @@ class RunResult:
 
     def __str__(self) -> str:
         if not self.finished:
-            return f"{self.folder}: stopped and saved at step {self.step}"
+            return f"{self.folder}: stopped and saved at step {self.step}; --resume goes on"
         lines = [f"{self.folder}: finished at step {self.step}{self._measured()}", "", "next:"]
         lines += [f"  {command}" for command in next_commands(self.folder)]
         return "\n".join([*lines, "", f"to look at in a browser: {self.folder / REPORT}"])
 
     def _measured(self) -> str:
-        if not self.figures:
-            return ""
-        figures, guess = self.figures, self.figures.get("unigram_loss")
-        bits = figures.get("bits_per_byte")
-        if "loss" not in figures:
-            return f": validation loss {figures['validation_loss']:.4f}"
-        return (
-            f": validation loss {figures['loss']:.4f}, perplexity {figures['perplexity']:.2f}"
-            + ("" if bits is None else f", {bits:.4f} bits per byte")
-            + (f"; by frequency alone {guess:.4f}" if bits is None and guess else "")
-        )
+        shown = headline(self.figures)
+        return ": " * bool(shown) + ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
 def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = False) -> RunResult:
@@ -229,7 +221,9 @@ def final_figures(
     if data.validation.tokens < 2:
         return {}
     if config.objective.kind == "replaced":  # measured with the generator, which is not exported
-        return {"step": step, **result.validation}
+        seen = {name.removeprefix("validation_"): v for name, v in result.validation.items()}
+        files.write_json(path, {"step": step, **seen})
+        return {"step": step, **seen}
     if path.exists():
         before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if before.get("step") == step:
@@ -261,6 +255,6 @@ def facts(
             "tokenizer": repr(found.tokenizer),
             "digest": data.digest,
         },
-        "finished model": {key: value for key, value in figures.items() if key != "seconds"},
+        "finished model": {k: v for k, v in figures.items() if k != "seconds" and v is not None},
         "machine": {"measured on": str(runtime.describe(device))},
     }

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ownlm.config import Config
 
@@ -95,5 +95,11 @@ class Choices(Config):
     """Sequences in memory at once; 0: the whole batch."""
     recompute: bool = False
     """Blocks keep only what enters them."""
-    native: bool = False
-    """Whether attention ran in the kernel built on this machine: its sums round otherwise."""
+    native: Literal["", "AMX", "AVX-512"] = ""
+    """What multiplied in the kernels built on this machine, each of which rounds its own way."""
+
+    @field_validator("native", mode="before")
+    @classmethod
+    def _of_older_runs(cls, value: object) -> object:
+        """Which said whether there were kernels, of AMX alone."""
+        return {True: "AMX", False: ""}[value] if isinstance(value, bool) else value

@@ -87,8 +87,9 @@ class Journal:
 
     @property
     def validation(self) -> dict[str, float]:
-        """The newest evaluation."""
-        return self.evaluations[max(self.evaluations)] if self.evaluations else {}
+        """That of the best step, else the newest."""
+        step = max(self.evaluations, default=0) if self.best_step is None else self.best_step
+        return self.evaluations.get(step, {})
 
 
 def _number(value: Any) -> float:

@@ -41,8 +41,10 @@ def settle(stepper: Stepper, feed: Feed, config: TrainConfig, choices: Choices) 
     if config.compile == "on" or not any(open_):
         return Verdict(choices, ())
     probe = Probe(stepper, feed)
-    if (first := probe.once()) * config.steps < LONG:
-        return Verdict(choices, (f"not probed: the run is short ({first:.3g} s an update)",))
+    if probe.once() * config.steps < LONG:
+        return Verdict(
+            choices, ("batch, cores and compiling as they are: to try others pays in longer runs",)
+        )
     plain, words = probe.seconds(), list[str]()
     tries = SHARE * config.steps >= 4 * (TURNS + 1)
     if tries and open_[1]:

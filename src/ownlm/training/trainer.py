@@ -277,8 +277,6 @@ class Trainer:
             source = self.run.checkpoint(step if best is None else best)
             checkpoint.export_model(source, self.run.model_path)
             checkpoint.retire(self.run.checkpoints, self.config.keep, self.journal.best_step)
-        if stop.received:
-            say(f"stopped and saved at step {step}; --resume goes on")
         finished = last and not stop.received
         return Result(step, finished, stop.exit_code, best, self.journal.validation)
 

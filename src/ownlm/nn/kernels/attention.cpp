@@ -89,7 +89,7 @@ __mmask16 kept(__m512i counter, uint32_t seed, uint32_t threshold) {
 // C (32 x 32 fp32, row length ldc) = or += A (32 x depth bf16, row length lda) times B.
 // B comes as paired tiles: the one of depth block d and column block n is at b + d*step_d + n*step_n.
 void product(float* c, int ldc, bool add, const bf16* a, int lda, const bf16* b, int step_d, int step_n, int depth) {
-  product_32x32(c, ldc, add, a, {lda, 16 * lda, 32}, b, {32, step_n, step_d}, round_up(depth, 32) / 32);
+  product_32x32(c, ldc, add, {a, lda, 32}, {b, step_n, step_d}, round_up(depth, 32) / 32);
 }
 
 // Rows of one head, zero-padded to (rows_padded, P).

@@ -27,7 +27,6 @@ struct Product {
 namespace {
 
 constexpr int kRows = 256, kColumns = 384, kDepth = 1024;  // of what is computed at once
-constexpr Steps kPanel{32, kTile, 2 * kTile};
 constexpr int64_t kPacked = 4096;  // rows of A or columns of B that are packed at once
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -161,7 +160,9 @@ void block(const Product& z, const bf16* a, const bf16* b, int64_t m0, int64_t m
     float* at = c;
     for (int64_t m = m0; m < m1; m += 32)
       for (int64_t n = n0; n < n1; n += 32) {
-        product_32x32(at, 32, k > 0, a + (m - m0) * deep + k * 32, kPanel, b + (n - n0) * deep + k * 32, kPanel, steps);
+        const Rows rows{a + (m - m0) * deep + k * 32, 32, 2 * kTile};
+        const Columns columns{b + (n - n0) * deep + k * 32, kTile, 2 * kTile};
+        product_32x32(at, 32, k > 0, rows, columns, steps);
         if (k + depth >= deep) deliver(z, at, m, n);
         if (parts > 1) at += 1024;
       }

@@ -20,10 +20,14 @@ namespace {
 
 constexpr int kTile = 512;  // bf16 numbers in a tile
 
-// Where a factor's 32 x 32 blocks lie, in numbers: from a row to the next, from the first 16 rows of A
-// (columns of B) to the others, and from a block of the depth to the next.
-struct Steps {
-  int64_t row, half, deeper;
+// Steps are counted in numbers; `deeper` leads to the next 32 of the depth.
+struct Rows {  // of A: 32, `row` from one to the next
+  const bf16* x;
+  int64_t row, deeper;
+};
+struct Columns {  // of B: the tile of the first 16, `half` from it to that of the others
+  const bf16* x;
+  int64_t half, deeper;
 };
 
 #ifdef __AMX_BF16__
@@ -50,7 +54,7 @@ void begin_products() {
 void end_products() { _tile_release(); }
 
 // C (32 x 32, rows of c_row numbers) = or += A B, `blocks` times 32 deep.
-void product_32x32(float* c, int64_t c_row, bool add, const bf16* a, Steps of_a, const bf16* b, Steps of_b, int blocks) {
+void product_32x32(float* c, int64_t c_row, bool add, Rows a, Columns b, int blocks) {
   float* low = c + 16 * c_row;
   asm volatile("" ::: "memory");  // the tile intrinsics of gcc 12 do not say that they read memory
   if (add) {
@@ -59,9 +63,9 @@ void product_32x32(float* c, int64_t c_row, bool add, const bf16* a, Steps of_a,
   } else {
     _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
   }
-  for (int k = 0; k < blocks; k++, a += of_a.deeper, b += of_b.deeper) {
-    _tile_loadd(6, b, 64); _tile_loadd(4, a, of_a.row * 2);
-    _tile_loadd(5, a + of_a.half, of_a.row * 2); _tile_loadd(7, b + of_b.half, 64);
+  for (int k = 0; k < blocks; k++, a.x += a.deeper, b.x += b.deeper) {
+    _tile_loadd(6, b.x, 64); _tile_loadd(4, a.x, a.row * 2);
+    _tile_loadd(5, a.x + 16 * a.row, a.row * 2); _tile_loadd(7, b.x + b.half, 64);
     _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7);
   }
@@ -76,36 +80,35 @@ bool products_allowed() { return true; }
 void begin_products() {}
 void end_products() {}
 
-// kRows rows of the product: the sums of all of them stay in registers.
-template <int kRows>
-void product_rows(float* c, int64_t c_row, bool add, const bf16* a, Steps of_a, const bf16* b, Steps of_b, int blocks) {
-  __m512 left[kRows], right[kRows];
-  for (int i = 0; i < kRows; i++) {
+constexpr int kSummed = 8;  // rows whose sums stay in registers
+
+void product_of_rows(float* c, int64_t c_row, bool add, Rows a, Columns b, int blocks) {
+  __m512 left[kSummed], right[kSummed];
+  for (int i = 0; i < kSummed; i++) {
     left[i] = add ? _mm512_loadu_ps(c + i * c_row) : _mm512_setzero_ps();
     right[i] = add ? _mm512_loadu_ps(c + i * c_row + 16) : _mm512_setzero_ps();
   }
-  for (int k = 0; k < blocks; k++, a += of_a.deeper, b += of_b.deeper)
+  for (int k = 0; k < blocks; k++, a.x += a.deeper, b.x += b.deeper)
     for (int pair = 0; pair < 16; pair++) {
-      const __m512bh b_left = (__m512bh)_mm512_loadu_si512(b + pair * 32);
-      const __m512bh b_right = (__m512bh)_mm512_loadu_si512(b + of_b.half + pair * 32);
-      for (int i = 0; i < kRows; i++) {
+      const __m512bh b_left = (__m512bh)_mm512_loadu_si512(b.x + pair * 32);
+      const __m512bh b_right = (__m512bh)_mm512_loadu_si512(b.x + b.half + pair * 32);
+      for (int i = 0; i < kSummed; i++) {
         int32_t two;
-        __builtin_memcpy(&two, a + i * of_a.row + pair * 2, 4);
+        __builtin_memcpy(&two, a.x + i * a.row + pair * 2, 4);
         const __m512bh a_two = (__m512bh)_mm512_set1_epi32(two);
         left[i] = _mm512_dpbf16_ps(left[i], a_two, b_left);
         right[i] = _mm512_dpbf16_ps(right[i], a_two, b_right);
       }
     }
-  for (int i = 0; i < kRows; i++) {
+  for (int i = 0; i < kSummed; i++) {
     _mm512_storeu_ps(c + i * c_row, left[i]);
     _mm512_storeu_ps(c + i * c_row + 16, right[i]);
   }
 }
 
-void product_32x32(float* c, int64_t c_row, bool add, const bf16* a, Steps of_a, const bf16* b, Steps of_b, int blocks) {
-  for (int half = 0; half < 2; half++, a += of_a.half)
-    for (int i = 0; i < 16; i += 8, c += 8 * c_row)
-      product_rows<8>(c, c_row, add, a + i * of_a.row, of_a, b, of_b, blocks);
+void product_32x32(float* c, int64_t c_row, bool add, Rows a, Columns b, int blocks) {
+  for (int i = 0; i < 32; i += kSummed, a.x += kSummed * a.row, c += kSummed * c_row)
+    product_of_rows(c, c_row, add, a, b, blocks);
 }
 
 #endif
