@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,12 +67,16 @@ def test_between_prompts_it_is_noted_until_the_next(monkeypatch: pytest.MonkeyPa
         assert not asked.interrupted
 
 
-def test_a_process_that_ignores_it_goes_on_ignoring_it() -> None:
+@pytest.mark.parametrize("keyboard", [False, True])
+def test_a_process_that_ignores_it_goes_on_so_without_a_keyboard(
+    keyboard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: keyboard))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Prompt() as asked:
             signal.raise_signal(signal.SIGINT)
-            assert not asked.interrupted
+            assert asked.interrupted is keyboard
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,8 +28,10 @@ class Prompt:
         self._before: Any = None
 
     def __enter__(self) -> Self:
-        # Only the main thread may handle signals; a process told to ignore Ctrl-C goes on doing so.
-        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        # Only the main thread may handle signals. A script's job is told to ignore Ctrl-C, and does
+        # unless someone sits at its keyboard.
+        told = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ignored = told and not sys.stdin.isatty()
         if threading.current_thread() is threading.main_thread() and not ignored:
             self._before = signal.signal(signal.SIGINT, self._pressed)
         return self

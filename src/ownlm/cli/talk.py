@@ -13,7 +13,7 @@ import tyro
 from pydantic import Field
 
 from ownlm.config import nearest
-from ownlm.errors import DataError, OwnlmError
+from ownlm.errors import ConfigError, DataError, OwnlmError
 from ownlm.files import write_json
 from ownlm.inference.config import SamplingConfig
 from ownlm.tokenization.messages import ASSISTANT, Message, checked
@@ -233,5 +233,9 @@ def _set(name: str, value: str, state: State) -> State:
     if not value:
         print(f"{name} {getattr(state.options, name.replace('-', '_'))}")
         return state
-    options = state.options.with_values({name.replace("-", "_"): value}, f"/{name}")
-    return state._replace(options=options)
+    key = name.replace("-", "_")
+    try:
+        return state._replace(options=state.options.with_values({key: value}))
+    except ConfigError as error:
+        what = error.what.removeprefix(f"{key}: ")
+        raise ConfigError(what, where=f"/{name}", next_command=f"/{name} shows it") from None
