@@ -83,7 +83,7 @@ def bert(bench: Bench) -> list[Finding]:
     """Both of BERT's tasks on held-out pages, a page being a document: the second segment goes on
     with the page or is from anywhere in the held-out text."""
     bench.data = paged(bench.data, bench.folder / "pages.jsonl")
-    words = short(bench.options.steps or 7000)
+    words = short(bench.options.steps or 12_000)
     runs = bench.evaluations(f"bert-{bench.options.size}", "bert", *words)
     figures = {
         "pair_accuracy": "next sentence",
