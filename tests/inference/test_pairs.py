@@ -115,9 +115,9 @@ def test_it_continues_no_text_and_a_bare_model_writes_none() -> None:
         lm.require_writer()
     bare = made("bart", head="Model")
     assert not bare.answers
-    with pytest.raises(ConfigError, match="under the head Model"):
+    with pytest.raises(ConfigError, match="made for another task"):
         bare.generate("a")
-    with pytest.raises(ConfigError, match="under the head Model"):
+    with pytest.raises(ConfigError, match="made for another task"):
         bare.write(["a"])
 
 
