@@ -43,8 +43,12 @@ def test_hidden_tokens_are_learned_in_larger_batches() -> None:
 
 
 def test_the_rule_carries_a_rate_to_other_widths() -> None:
-    assert rate_at(3e-3, 128) == 3e-3
-    assert rate_at(3e-3, 128) > rate_at(3e-3, 256) > rate_at(3e-3, 768) > 1e-4
+    learner = LEARNERS["bert"]
+    assert not learner.rate_of_mini
+    widths = (128, 256, 512, 768)
+    assert [rate_at(learner, width) for width in widths] == [3e-3, 1.5e-3, 7.5e-4, 5e-4]
+    measured = learner._replace(rate_of_mini=4e-3)
+    assert [rate_at(measured, width) for width in widths] == [3e-3, 4e-3, 2e-3, 1.3e-3]
 
 
 def _filled(run: RunConfig) -> ModelConfig:

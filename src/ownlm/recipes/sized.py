@@ -1,9 +1,9 @@
 """Recipes by family and size: `bert-tiny`, `llama-small`, `t5-base`, ...
 
 Shapes are those of the BERT miniatures (Turc et al. 2019, arXiv:1908.08962). All learn with Muon,
-which was better than AdamW in each family compared, though not at as many rates. Rates of `tiny`
-are the best of those compared in benchmarks/RESULTS.md, or a lower one that is safer in longer
-runs. Larger sizes follow a rule.
+which was better than AdamW in each family compared, though not at as many rates. Rates of `tiny`,
+and those of `mini` that are stated, are the best of those compared in benchmarks/RESULTS.md, or a
+lower one that is safer in longer runs. All others follow a rule.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,6 +48,8 @@ class Learner(NamedTuple):
     them a model stays long at the level of guessing by frequency."""
     grouped: bool = False
     """Two query heads share a key head."""
+    rate_of_mini: float = 0.0
+    """Of Muon at size mini, where it was measured."""
 
 
 # fmt: off
@@ -60,7 +62,7 @@ SIZES = {
 
 BIASED = {"bias": True}
 LEARNERS = {
-    "gpt":             Learner("gpt2", "bpe", 6e-3, "GPT-2: the next token."),
+    "gpt":             Learner("gpt2", "bpe", 6e-3, "GPT-2: the next token.", rate_of_mini=6e-3),
     "llama":           Learner("llama", "bpe", 6e-3, "LLaMA: the next token."),
     "ctrl":            Learner("ctrl", "bpe", 6e-3,
                                "CTRL: the next token, under control codes.", BIASED),
@@ -75,7 +77,7 @@ LEARNERS = {
                                "ELECTRA: which tokens were replaced.", BIASED),
     "xlnet":           Learner("xlnet", "unigram", 1.2e-2,
                                "XLNet: tokens in random order, with memory.", segments=4),
-    "t5":              Learner("t5", "unigram", 6e-3, "T5: hidden spans."),
+    "t5":              Learner("t5", "unigram", 6e-3, "T5: hidden spans.", rate_of_mini=6e-3),
     "bart":            Learner("bart", "bpe", 6e-3,
                                "BART: text put in order and filled in.", BIASED),
     "transformer":     Learner("marian", "bpe", 6e-3,
@@ -87,10 +89,14 @@ USUAL = "mini"
 """The size of a family's recipe that names none: `bert` is `bert-mini`."""
 
 
-def rate_at(rate: float, dim: int) -> float:
-    """A rate that was found at size tiny, for another width: as 1 / width, which is the rule of
-    maximal update parametrisation (Yang et al. 2022, arXiv:2203.03466), not a measurement."""
-    return float(f"{rate * SIZES['tiny'].dim / dim:.2g}")
+def rate_at(learner: Learner, dim: int) -> float:
+    """The rate for a width: the measured one of the nearest size below, as 1 / width from there,
+    which is the rule of maximal update parametrisation (Yang et al. 2022, arXiv:2203.03466), not
+    a measurement. (Where mini was measured the rule had been too low by half.)"""
+    found, measured = learner.rate, SIZES["tiny"].dim
+    if learner.rate_of_mini and dim >= SIZES["mini"].dim:
+        found, measured = learner.rate_of_mini, SIZES["mini"].dim
+    return float(f"{found * measured / dim:.2g}")
 
 
 def sized(name: str, size: str) -> Callable[[], RunConfig]:
@@ -110,7 +116,7 @@ def sized(name: str, size: str) -> Callable[[], RunConfig]:
             model=ModelConfig.model_validate(
                 {"family": learner.family, **shape, **shared, **learner.model}
             ),
-            optimizer=OptimizerConfig(kind="muon", lr=rate_at(learner.rate, s.dim)),
+            optimizer=OptimizerConfig(kind="muon", lr=rate_at(learner, s.dim)),
             schedule=ScheduleConfig(kind="cosine", warmup=100),
             train=TrainConfig(
                 steps=0, batch=max(s.batch, learner.tokens // s.context) // learner.segments
