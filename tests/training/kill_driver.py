@@ -72,6 +72,19 @@ class Mortal(tiny.TinyLoader):
         return super().batch(step, micro, of)
 
 
+class Waits(tiny.TinyLoader):
+    """Holds the run in its 56th of 60 steps, so that what comes from outside comes in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(8)
+        self.seconds = seconds
+
+    def batch(self, step: int, micro: int = 0, of: int = 1) -> tiny.Samples:
+        if (step, micro) == (55, 0):
+            time.sleep(self.seconds)
+        return super().batch(step, micro, of)
+
+
 def dies_in_save(step: int) -> Any:
     def save(model: Any, folder: Path) -> None:
         save_model(model, folder)
@@ -101,7 +114,7 @@ def kill(root: Path) -> None:
         report(folder, step=step, place=place, code=code)
     for number in range(20, 24):
         folder = root / str(number)
-        pid = child(folder)
+        pid = child(folder, {"loader": Waits(600)})
         wait_for_rows(folder)
         time.sleep(chance.uniform(0, 0.3))
         os.kill(pid, signal.SIGKILL)
@@ -129,7 +142,7 @@ def send(root: Path) -> None:
     report(root / "whole", step=-1)
     for number in range(8):
         folder, which = root / str(number), (signal.SIGTERM, signal.SIGINT)[number % 2]
-        pid = child(folder)
+        pid = child(folder, {"loader": Waits(1)})
         wait_for_rows(folder)
         time.sleep(chance.uniform(0, 0.3))
         os.kill(pid, which)

@@ -52,7 +52,7 @@ def test_asked_to_stop_a_run_saves_once_and_goes_on(tmp_path: Path) -> None:
     whole, others = cases(tmp_path, "signal")
     assert len(others) == 8
     stopped = [case for case in others if case["code"] != 0]
-    assert len(stopped) >= 4
+    assert len(stopped) >= 6  # on a busy machine a signal may come when the run is over
     for case in stopped:
         assert case["code"] == 128 + case["signal"]
         assert case["saved"][-1] == case["step"]  # the step was finished and is saved
