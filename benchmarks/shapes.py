@@ -15,6 +15,8 @@ import numpy as np
 
 IGNORE = -100
 SEED = 1337
+BATCHES = 16
+"""Different batches of a shape, used in turn."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ PAD, BEGIN, END, MASK = 0, 101, 102, 103
 class Work:
     """The batches of a shape, the same for whoever asks with the same arguments."""
 
-    def __init__(self, shape: Shape, text: str, tokenizer: str, sort: bool, count: int = 16):
+    def __init__(self, shape: Shape, text: str, tokenizer: str, sort: bool, count: int = BATCHES):
         self.shape, self.count, self.sort = shape, count, sort
         self.text, self.tokenizer = text, tokenizer
 

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shapes import SHAPES, Work
+from shapes import BATCHES, SHAPES, Work
 
 from ownlm import runtime
 
@@ -93,7 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--nanogpt", default="", help="a nanoGPT checkout")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--updates", type=int, default=2, help="updates a turn")
+    parser.add_argument("--updates", type=int, default=2, help="updates a turn; bert-real has 16")
     parser.add_argument("--warm", type=int, default=2, help="updates before the first round")
     parser.add_argument("--threads", type=int, default=runtime.core_count())
     parser.add_argument("--text", default="", help="lines whose lengths bert-real has")
@@ -102,7 +102,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--wait", action="store_true", help="for Enter, before the rounds")
     parser.add_argument("--json", default="", help="a file for the figures")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if SHAPES[options.shape].real:  # batches are of unlike lengths: a turn is all of them
+        options.updates = options.warm = BATCHES
+    return options
 
 
 def usual(options: argparse.Namespace) -> list[str]:

@@ -74,7 +74,7 @@ LEARNERS = {
     "roberta":         Learner("roberta", "bpe", 6e-3, "RoBERTa: hidden tokens.", BIASED),
     "modernbert":      Learner("modernbert", "bpe", 6e-3, "ModernBERT: hidden tokens."),
     "electra":         Learner("electra", "wordpiece", 3e-3,
-                               "ELECTRA: which tokens were replaced.", BIASED),
+                               "ELECTRA: which tokens were replaced.", BIASED, tokens=8192),
     "xlnet":           Learner("xlnet", "unigram", 1.2e-2,
                                "XLNet: tokens in random order, with memory.", segments=4),
     "t5":              Learner("t5", "unigram", 6e-3, "T5: hidden spans.", rate_of_mini=6e-3),
