@@ -32,6 +32,8 @@ from shapes import BATCHES, SHAPES, Work
 from ownlm import runtime
 
 BEST = "autocast-compiled"
+BEST_REAL = "weights-eager", "autocast-eager"
+"""Of batches of many lengths: each length compiled, or padded to the next multiple, is slower."""
 PEERS = {
     "causal": ("nanogpt", "litgpt", "transformers", "x_transformers", "torch"),
     "masked": ("transformers", "x_transformers", "torch"),
@@ -110,8 +112,10 @@ def parse() -> argparse.Namespace:
 
 def usual(options: argparse.Namespace) -> list[str]:
     """Ownlm, then every peer that makes such a model, at its best."""
-    peers = [p for p in PEERS[SHAPES[options.shape].kind] if p != "nanogpt" or options.nanogpt]
-    return ["ownlm-bf16-eager", *(f"{peer}-{BEST}" for peer in peers)]
+    shape = SHAPES[options.shape]
+    peers = [p for p in PEERS[shape.kind] if p != "nanogpt" or options.nanogpt]
+    best = BEST_REAL if shape.real else (BEST,)
+    return ["ownlm-bf16-eager", *(f"{peer}-{manner}" for peer in peers for manner in best)]
 
 
 def ready(
