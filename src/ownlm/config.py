@@ -122,7 +122,7 @@ def nearest(word: str, known: list[str]) -> str:
     """The known word that `word` begins, else the one most like it; empty when none is near."""
     if begun := [name for name in known if len(word) > 2 and name.startswith(word)]:
         return min(begun, key=len)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1)
     return close[0] if close else ""
 
 

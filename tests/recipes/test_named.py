@@ -13,7 +13,7 @@ from ownlm.recipes.sized import LEARNERS, SIZES
 def test_every_recipe_is_complete(name: str) -> None:
     run = recipe(name)
     assert run.recipe == name
-    done = derived(run, vocab=400, train_tokens=10**7)
+    done = derived(run, vocab=400, train_tokens=10**7, window=run.model.context)
     assert 0 < done.schedule.warmup < done.train.steps
     assert done.train.batch % (done.train.micro_batch or 1) == 0
     assert RunConfig.parse(done.model_dump(mode="json")) == done

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -228,6 +229,14 @@ def test_the_plan_is_shown_first(tiny: Make, capsys: pytest.CaptureFixture[str])
         assert part in plan
     assert "derived  learning rate from the width" in plan
     assert "updates from the passes over the text" in plan
+
+
+def test_passes_are_counted_in_text(tiny: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """A source of 48 tokens stands for more of text: hidden spans are one token each in it."""
+    t5 = {"family": "t5", "layers": 1, "context": 48}
+    pretrain(tiny(model=t5, epochs=2, train={"steps": 0, "sample_every": 0}))
+    work = re.search(r"updates of \d+ x (\d+) tokens = .*, (.*) passes", capsys.readouterr().err)
+    assert work and int(work[1]) == 52 and work[2] == "2.0"
 
 
 NAMES = [

@@ -125,4 +125,4 @@ def test_the_rate_of_2017(tiny: Make) -> None:
         model={**MARIAN, "dim": 512, "heads": 8}, optimizer={"lr": 0}, train={"steps": 100_000},
         schedule={"kind": "inverse_sqrt", "warmup": 4000},
     )  # fmt: skip
-    assert derived(config, 300, 10_000).optimizer.lr == pytest.approx(6.987712e-4, rel=1e-6)
+    assert derived(config, 300, 10_000, 64).optimizer.lr == pytest.approx(6.987712e-4, rel=1e-6)

@@ -13,12 +13,13 @@ HIGHEST_RATE = 3e-3
 """Above this AdamW is unstable for the widths at which the rule would ask for it."""
 
 
-def derived(config: RunConfig, vocab: int, train_tokens: int) -> RunConfig:
-    """`config` with nothing left open, given the tokenizer's size and the tokens to train on.
+def derived(config: RunConfig, vocab: int, train_tokens: int, window: int) -> RunConfig:
+    """`config` with nothing left open, given the tokenizer's size, the tokens to train on, and
+    how many of them a sequence is made from (`Objective.window`).
 
     Raises ConfigError when the model's vocabulary is too small or no step count can be found.
     """
-    steps = config.train.steps or steps_for(config, train_tokens)
+    steps = config.train.steps or steps_for(config, train_tokens, window)
     values = {
         "model": {"vocab": _vocabulary(config, vocab)},
         "optimizer": {"lr": config.optimizer.lr or _rate(config, steps)},
@@ -44,7 +45,7 @@ def rate_for(dim: int) -> float:
     return float(f"{min(HIGHEST_RATE, GPT3_RATE * GPT3_WIDTH / dim):.2g}")
 
 
-def steps_for(config: RunConfig, train_tokens: int) -> int:
+def steps_for(config: RunConfig, train_tokens: int, window: int) -> int:
     """Updates that read the training text `epochs` times."""
     if not config.epochs:
         raise ConfigError(
@@ -52,18 +53,12 @@ def steps_for(config: RunConfig, train_tokens: int) -> int:
             where="train.steps",
             next_command="--train.steps 1000, or --epochs 4",
         )
-    return max(1, round(config.epochs * train_tokens / tokens_per_step(config)))
+    return max(1, round(config.epochs * train_tokens / (config.train.batch * window)))
 
 
 def warmup_for(warmup: int, steps: int) -> int:
     """A warmup that would take more than half of a short run is cut to a tenth of it."""
     return warmup if warmup <= steps // 2 else steps // 10
-
-
-def tokens_per_step(config: RunConfig) -> int:
-    """Tokens one update learns from."""
-    sides = 2 if config.objective.kind == "seq2seq" else 1
-    return config.train.batch * config.model.context * sides * max(1, config.objective.segments)
 
 
 def _vocabulary(config: RunConfig, vocab: int) -> int:

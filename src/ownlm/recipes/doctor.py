@@ -43,14 +43,15 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
     data, texts = material(config, folder)
     tokenizer = load_tokenizer(data.tokenizer_folder)
     whole = data.train.text_bytes + data.validation.text_bytes < SAMPLE_BYTES  # all of the text
+    objective = objective_of(config, tokenizer)
+    window = objective.window(config.model.context)
     if whole and data.holds in ("text", "codes"):
-        window = objective_of(config, tokenizer).window(config.model.context)
         Windows(data.train, window, config.train.seed)
     if reduce:
         config = config.with_values({"model": reduced(config.model)})
     steps = config.train.steps or 1
     config = config.with_values({"train": {"steps": steps}, "schedule": {"warmup": 0}})
-    config = derived(config, tokenizer.vocab_size, data.train.tokens)
+    config = derived(config, tokenizer.vocab_size, data.train.tokens, window)
     device = runtime.pick_device(config.device)
     return Subject(
         make_model=lambda: fresh_model(config).to(device),
@@ -61,7 +62,7 @@ def subject(config: RunConfig, folder: Path, *, reduce: bool = False) -> Subject
         tokenizer=tokenizer,
         lossless=tokenizer.unk_id is None and not config.tokenizer.lowercase,
         texts=texts or _decoded(data, tokenizer),
-        objective=objective_of(config, tokenizer),
+        objective=objective,
         stream=data.train,
         train=config.train,
         optimizer=config.optimizer,

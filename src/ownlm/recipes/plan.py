@@ -8,7 +8,6 @@ from ownlm.models.config import ModelConfig
 from ownlm.models.load import hf_values
 from ownlm.recipes import machine
 from ownlm.recipes.config import RunConfig
-from ownlm.recipes.derive import tokens_per_step
 from ownlm.training.config import Choices
 
 DERIVED = {
@@ -44,14 +43,16 @@ def plan(
     choices: Choices,
     device: torch.device,
     train_tokens: int,
+    window: int,
 ) -> str:
-    """Some lines for the person at the terminal; `asked` is the configuration before deriving."""
+    """Some lines for the person at the terminal; `asked` is the configuration before deriving,
+    `window` how many tokens of the text a sequence is made from."""
     rows = {"model": _model(config, described)}
     if words := [DERIVED[key] for key, *_ in asked.differences(config) if key in DERIVED]:
         rows["derived"] = ", ".join(words)
     rows |= {
         "learns": _learns(config),
-        "work": _work(config, train_tokens),
+        "work": _work(config, train_tokens, window),
         "rate": _rate(config),
         "memory": _memory(config, described, choices, device),
         "machine": _machine(choices, device),
@@ -78,11 +79,11 @@ def _model(config: RunConfig, described: Description) -> str:
     )
 
 
-def _work(config: RunConfig, train_tokens: int) -> str:
+def _work(config: RunConfig, train_tokens: int, window: int) -> str:
     train = config.train
-    tokens, length = train.steps * tokens_per_step(config), tokens_per_step(config) // train.batch
+    tokens = train.steps * train.batch * window
     return (
-        f"{train.steps:,} updates of {train.batch} x {length} tokens = {tokens:,}, "
+        f"{train.steps:,} updates of {train.batch} x {window} tokens = {tokens:,}, "
         f"{tokens / max(1, train_tokens):.1f} passes over {train_tokens:,}"
     )
 

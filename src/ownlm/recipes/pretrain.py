@@ -97,15 +97,16 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
         material.opened(config, begun=run.start is not None) as found,
     ):
         asked = config
-        config = derived(asked, found.tokenizer.vocab_size, found.data.train.tokens)
+        tokens, objective = found.data.train.tokens, objective_of(asked, found.tokenizer)
+        window = objective.window(asked.model.context)
+        config = derived(asked, found.tokenizer.vocab_size, tokens, window)
         run.agree(config.model_dump(mode="json"), allow_change=allow_change)
         run.agree_on(found.identity)
         files.write_text(run.path / material.RECIPE, config.to_yaml())
         described = sketched(config.model)
         choices, allocator = machine.settle(config.train, run.choices, described, device)
-        words = plan(asked, config, described, choices, device, found.data.train.tokens)
+        words = plan(asked, config, described, choices, device, tokens, window)
         say(f"{words}, {allocator}")
-        objective = objective_of(config, found.tokenizer)
         with (
             loader(config, found.data, objective) as batches,
             machine.memory_errors(config.train, choices, described),
