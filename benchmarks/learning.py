@@ -24,15 +24,17 @@ from typing import Any
 
 import torch
 from learning_nanogpt import CONTESTANTS, SETTINGS, beside_nanogpt
-from learning_probe import flops_per_token, probe
+from learning_probe import probe
 from learning_runs import Bench, Finding, evaluation, paged, short
 
 from ownlm.data.shards import open_prepared
+from ownlm.evaluation.flops import flops_per_token
 from ownlm.evaluation.likelihood import likelihood
 from ownlm.models.load import load_any
 from ownlm.objectives.causal import Causal
 from ownlm.recipes.named import recipe as named
 from ownlm.recipes.sized import LEARNERS, SIZES
+from ownlm.recipes.task import with_objective
 
 
 def loss_of(found: dict[str, Any]) -> float:
@@ -98,7 +100,7 @@ def bert(bench: Bench) -> list[Finding]:
 def electra(bench: Bench) -> list[Finding]:
     """Linear probes on frozen mean-pooled features, after equal FLOPs; and on no training."""
     steps = bench.options.steps or 1000
-    costs = {name: flops_per_token(name, bench.options.vocab) for name in ("electra", "bert")}
+    costs = {name: cost(name, bench.options.vocab) for name in ("electra", "bert")}
     more = {
         "bert": round(steps * costs["electra"] / costs["bert"]),
         "electra": steps,
@@ -112,6 +114,13 @@ def electra(bench: Bench) -> list[Finding]:
             scores = [probe(run / "model", texts) for run in runs]
             found.append(Finding(f"{name}, {more[name]} updates", f"probe {texts.name}", scores))
     return found
+
+
+def cost(name: str, vocab: int) -> float:
+    """FLOPs a token of a family's tiny recipe with so many ids (0: its own)."""
+    run = with_objective(named(f"{name}-tiny"))
+    ids = vocab or run.tokenizer.vocab_size
+    return flops_per_token(run.model.model_copy(update={"vocab": ids}), run.objective)
 
 
 def memory(bench: Bench) -> list[Finding]:

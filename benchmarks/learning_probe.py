@@ -12,43 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ownlm.models.config import ModelConfig
-from ownlm.models.generator import build_pair
-from ownlm.models.load import build_any, load_any
-from ownlm.recipes.named import recipe
+from ownlm.models.load import load_any
 from ownlm.tokenization.load import load_tokenizer
 from ownlm.tokenization.tokenizer import Tokenizer
 
-HIDDEN = 0.15
-"""Share of the tokens for which a vocabulary's logits are needed."""
 LONGEST, BATCH = 128, 64
-
-
-def flops_per_token(name: str, vocab: int = 0) -> float:
-    """Of training a family's tiny recipe with so many ids (0: its own): 6 a weight and token,
-    tables that are looked up aside.
-
-    Logits are computed for hidden tokens alone; ELECTRA's generator computes them once more, to
-    draw from them. Attention's products, alike in both, are left out.
-    """
-    run = recipe(f"{name}-tiny")
-    config = run.model.model_copy(update={"vocab": vocab or run.tokenizer.vocab_size})
-    if name == "electra":
-        pair = build_pair(config, seed=0)
-        return weights(pair.model) + weights(pair.generator) + head(config, HIDDEN * 4 / 3)
-    return weights(build_any(config, seed=0)) + head(config, HIDDEN)
-
-
-def weights(model: torch.nn.Module) -> float:
-    """FLOPs a token of the matrices that every token passes."""
-    return 6.0 * sum(
-        p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n
-    )
-
-
-def head(config: ModelConfig, share: float) -> float:
-    """FLOPs a token of the output matrix, which is the token table."""
-    return 6.0 * share * config.dim * config.vocab
 
 
 def probe(folder: Path, texts: Path, steps: int = 60) -> float:

@@ -1,6 +1,7 @@
 """A mixture the whole way: one tokenizer, shares, prefixes, exact resume, refusals."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ from ownlm.errors import ConfigError
 from ownlm.evaluation import curves
 from ownlm.evaluation.doctor import examine
 from ownlm.log import read_rows
-from ownlm.recipes.config import RunConfig
+from ownlm.objectives.mixture import Mixture, Task
+from ownlm.recipes.config import MixtureConfig, RunConfig
 from ownlm.recipes.doctor import subject
 from ownlm.recipes.look import example
 from ownlm.recipes.pretrain import pretrain
@@ -121,6 +123,25 @@ def test_a_yaml_file_names_the_tasks(
     assert "backwards (50%): the target of each source" in said
 
 
+def test_shares_by_size_are_finite_at_the_lowest_temperature() -> None:
+    """The field's bound: a billion windows to the tenth power are still a number."""
+    mixture = MixtureConfig(temperature=0.1)
+    few, many = Mixture([Task("a", None), Task("b", None)], temperature=mixture.temperature).shares(
+        [1, 10**9]
+    )
+    assert (few, many) == (pytest.approx(1e-90), 1.0)
+    with pytest.raises(ConfigError, match=r"temperature.*greater than or equal to 0\.1"):
+        MixtureConfig.parse({"temperature": 0.001})
+
+
+def test_passes_count_what_each_task_reads(
+    tiny: Make, tasks: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the rows are made from 52 tokens (sources of 48), half from 96 (both sides)."""
+    pretrain(tiny(**values(tasks, epochs=2, train={"steps": 0, "sample_every": 0})))
+    assert re.search(r"x 74 tokens = .* 2\.0 passes", capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(("change", "words"), [
     ({"objective": {"kind": "causal"}}, r"mixture.tasks\[1\].*t5 is an encoder-decoder"),
     ({"objective": {"kind": "spans"}, "data": {"path": "x", "pairs": True}},
@@ -129,6 +150,8 @@ def test_a_yaml_file_names_the_tasks(
     ({"weight": 0}, "some tasks have a weight and some have none"),
     ({"name": "0-spans"}, "two tasks are called '0-spans'"),
     ({"prefix": "a long sentence of many words " * 9}, "a prefix of .* tokens for a context of 48"),
+    ({"weight": 1e308}, r"mixture.tasks.1.weight: .*less than or equal"),
+    ({"wieght": 1}, r"unknown key mixture.tasks.1.wieght, nearest is mixture.tasks.weight"),
 ])  # fmt: skip
 def test_what_cannot_be_mixed_is_refused(
     tiny: Make, tasks: list[dict[str, Any]], change: dict[str, Any], words: str
@@ -140,6 +163,8 @@ def test_what_cannot_be_mixed_is_refused(
 
 @pytest.mark.parametrize(("more", "words"), [
     ({"data": {"path": "x"}}, "name their own data"),
+    ({"model": T5 | {"context": 2}}, r"mixture.tasks\[0\].*too short for 'spans'"),
+    ({"model": T5 | {"context": 3}}, "a prefix of .* for a context of 3"),
     ({"objective": {"kind": "spans"}}, "both a mixture of tasks and the objective 'spans'"),
     ({"model": {"family": "transformer-xl"}}, "cannot learn a mixture"),
     ({"model": {"family": "gpt2"}}, "words before the source are for encoder-decoders"),

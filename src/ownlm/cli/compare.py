@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ownlm import files
 from ownlm.cli.options import parse
+from ownlm.errors import ConfigError
 from ownlm.log import say
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ def run(args: list[str]) -> int:
     options = parse(Options, args, prog="ownlm compare", description=__doc__)
     from ownlm.evaluation.compare import compare, said, write_comparison
 
+    if not options.json:
+        _require_file(options.out)
     found = compare(options.runs)
     if options.json:
         print(json.dumps(found.as_dict(), ensure_ascii=False))
@@ -46,6 +50,13 @@ def run(args: list[str]) -> int:
         print(sentence)
     say(f"curves: {write_comparison(found, options.out)}")
     return 0
+
+
+def _require_file(out: Path) -> None:
+    if out.is_dir():
+        raise ConfigError("a folder, not a file", where=f"--out {out}",
+                          next_command=f"--out {out / 'comparison.html'}")  # fmt: skip
+    files.require_writable(out.parent)
 
 
 def _runs(found: "Comparison") -> "Table":
@@ -63,14 +74,16 @@ def _runs(found: "Comparison") -> "Table":
             grid.add_row(
                 one.name,
                 f"{one.best(found.key):.4f}",
-                f"{cost['step']:,.0f}",
+                f"{one.step:,}" if one.finished else f"{one.step:,} of {one.steps:,}",
                 f"{cost['tokens']:,.0f}",
-                f"{one.parameters or 0:,}",
+                f"{one.parameters:,}" if one.parameters else "",
                 f"{cost['flops']:.3g}",
                 f"{cost['seconds']:,.0f}",
             )
         if (spread := found.spread(group)) is not None:
-            grid.add_row(f"[dim]{name}: {len(group)} seeds[/]", f"[dim]± {spread:.4f}[/]")
+            grid.add_row(
+                f"[dim]{name}: {len(found.values(group))} seeds[/]", f"[dim]± {spread:.4f}[/]"
+            )
     return grid
 
 

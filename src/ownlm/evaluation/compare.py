@@ -12,23 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ownlm import files, log
-from ownlm.config import flatten
-from ownlm.errors import ConfigError, DataError
+from ownlm import files
+from ownlm.errors import ConfigError
 from ownlm.evaluation import curves, page
-from ownlm.evaluation.curves import Panel, Series
-from ownlm.evaluation.report import parameters_of, read_recipe
-
-SAME = ("train.seed", "out", "recipe", "device")
-"""Keys that do not make a run another experiment."""
-
-COSTS = {
-    "step": "updates",
-    "tokens": "tokens read",
-    "flops": "FLOPs, 6 a parameter and token",
-    "seconds": "seconds of training",
-}
-"""What a loss is drawn over."""
+from ownlm.evaluation.curves import Panel
+from ownlm.evaluation.run import COSTS, Run, labels, read_run
 
 ASKED = (
     "objective.kind", "objective.rate", "objective.span", "objective.unit", "objective.pairs",
@@ -36,54 +24,13 @@ ASKED = (
 )  # fmt: skip
 """Keys that decide what a loss is of: where they differ, losses say nothing about each other."""
 
-SURE = 2.0
-"""Standard errors of a difference that chance seldom reaches (one time in twenty)."""
+TEXT = "data."
+"""Keys that decide which text is measured, where the runs do not tell its size."""
 
-
-@dataclass(frozen=True)
-class Run:
-    """What the folder of a run says of it."""
-
-    folder: Path
-    config: dict[str, Any]
-    """Flat: dotted keys."""
-    rows: Sequence[curves.Row]
-    parameters: int | None
-
-    @property
-    def name(self) -> str:
-        """The folder's."""
-        return self.folder.resolve().name
-
-    @property
-    def experiment(self) -> tuple[tuple[str, str], ...]:
-        """Equal for runs that differ in their seeds alone."""
-        return tuple(sorted((k, repr(v)) for k, v in self.config.items() if k not in SAME))
-
-    @cached_property
-    def costs(self) -> dict[int, dict[str, float]]:
-        """What each logged step had cost in all."""
-        found, seconds, before = {0: dict.fromkeys(COSTS, 0.0)}, 0.0, 0
-        for row in self.rows:
-            if "tokens_per_second" not in row:
-                continue
-            tokens = int(row["tokens"])
-            seconds += (tokens - before) / max(float(row["tokens_per_second"]), 1e-9)
-            before = tokens
-            flops = 6.0 * (self.parameters or 0) * tokens
-            step = int(row["step"])
-            found[step] = {"step": step, "tokens": tokens, "flops": flops, "seconds": seconds}
-        return found
-
-    def curve(self, key: str, cost: str) -> Series:
-        """Validation figures over what they had cost."""
-        raw = curves.series(self.rows, key)
-        pairs = [(self.costs[int(s)][cost], v) for s, v in zip(*raw) if int(s) in self.costs]
-        return Series([x for x, _ in pairs], [y for _, y in pairs])
-
-    def best(self, key: str) -> float:
-        """The lowest validation figure."""
-        return min(curves.series(self.rows, key).values)
+STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 8: 2.31, 10: 2.23, 15: 2.13,
+           20: 2.09, 30: 2.04, 60: 2.00}  # fmt: skip
+"""By degrees of freedom: standard errors of a difference that chance reaches one time in twenty
+(Student 1908). Few seeds know their own spread badly, so they have to differ by more."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +42,27 @@ class Verdict:
     difference: float
     error: float | None
     """Standard error of the difference; None where no experiment was repeated."""
+    freedom: int = 0
+    """Degrees of freedom of that error: seeds beyond the first, of both."""
+
+    @property
+    def reach(self) -> float | None:
+        """How large a difference chance makes one time in twenty; None: not known."""
+        if self.error is None:
+            return None
+        return STUDENT[max(n for n in STUDENT if n <= self.freedom)] * self.error
 
     @property
     def sure(self) -> bool | None:
         """Whether the difference exceeds the spread of seeds; None: not known."""
-        return None if self.error is None else self.difference > SURE * self.error
+        return None if self.reach is None else self.difference > self.reach
 
     def __str__(self) -> str:
         words = f"{self.better} is {self.difference:.4f} below {self.worse}"
-        if self.error is None:
+        if self.reach is None:
             return f"{words}; whether that is chance needs runs with other seeds"
         relation = "more" if self.sure else "no more"
-        return f"{words}, {relation} than seeds make: {SURE:g} standard errors are " + (
-            f"{SURE * self.error:.4f}"
-        )
+        return f"{words}, {relation} than seeds make: {self.reach:.4f} one time in twenty"
 
 
 @dataclass(frozen=True)
@@ -128,15 +82,21 @@ class Comparison:
         ordered = sorted(groups.values(), key=self.mean)
         return {group[0].name: group for group in ordered}
 
+    def values(self, group: list[Run]) -> list[float]:
+        """The best figure of each seed; copies and repetitions with the same seed are one."""
+        seeds: dict[Any, list[float]] = {}
+        for run in group:
+            seeds.setdefault(run.config.get("train.seed"), []).append(run.best(self.key))
+        return [statistics.fmean(found) for found in seeds.values()]
+
     def mean(self, group: list[Run]) -> float:
         """Of the best figures of a group."""
-        return statistics.fmean(run.best(self.key) for run in group)
+        return statistics.fmean(self.values(group))
 
     def spread(self, group: list[Run]) -> float | None:
-        """Standard deviation over the seeds of a group; None for a single run."""
-        if len(group) < 2:
-            return None
-        return statistics.stdev(run.best(self.key) for run in group)
+        """Standard deviation over the seeds of a group; None for a single one."""
+        values = self.values(group)
+        return statistics.stdev(values) if len(values) > 1 else None
 
     @property
     def differences(self) -> dict[str, list[Any]]:
@@ -149,27 +109,43 @@ class Comparison:
     def unlike(self) -> list[str]:
         """Why the figures are of different things: keys of the configuration; empty as a rule.
 
-        Bits per byte are of the text itself, whatever reads it.
+        Bits per byte are of the text itself, whatever reads it, but the text has to be one.
         """
-        return [] if self.key.endswith("bpb") else [k for k in ASKED if k in self.differences]
+        sizes = {run.text_bytes for run in self.runs}
+        text = [k for k in self.differences if k.startswith(TEXT)]
+        if None not in sizes:
+            text = ["the validation text"] if len(sizes) > 1 else []
+        asked = [] if self.key.endswith("bpb") else [k for k in ASKED if k in self.differences]
+        return text + asked
+
+    @property
+    def stopped(self) -> list[Run]:
+        """Runs that were not trained to their end, which says nothing of what they compare."""
+        return [run for run in self.runs if not run.finished]
 
     @property
     def verdicts(self) -> list[Verdict]:
         """Each experiment against the best one; none where they learned different things."""
         if self.unlike:
             return []
-        names = list(self.experiments)
-        return [self._verdict(names[0], other) for other in names[1:]]
+        ended = {
+            name: runs
+            for name, group in self.experiments.items()
+            if (runs := [run for run in group if run.finished])
+        }
+        ordered = sorted(ended, key=lambda name: self.mean(ended[name]))
+        return [self._verdict(ordered[0], worse, ended) for worse in ordered[1:]]
 
-    def _verdict(self, better: str, worse: str) -> Verdict:
-        groups = self.experiments[better], self.experiments[worse]
-        spreads = [s for group in groups if (s := self.spread(group)) is not None]
+    def _verdict(self, better: str, worse: str, ended: dict[str, list[Run]]) -> Verdict:
+        groups = [self.values(ended[better]), self.values(ended[worse])]
+        freedom = sum(len(values) - 1 for values in groups)
         error = None
-        if spreads:  # an experiment that was not repeated is taken to spread as the other does
-            usual = math.sqrt(statistics.fmean(s * s for s in spreads))
-            error = usual * math.sqrt(sum(1 / len(group) for group in groups))
-        difference = self.mean(groups[1]) - self.mean(groups[0])
-        return Verdict(better, worse, difference, error)
+        if freedom:  # an experiment that was not repeated is taken to spread as the other does
+            squares = (statistics.variance(v) * (len(v) - 1) for v in groups if len(v) > 1)
+            usual = math.sqrt(sum(squares) / freedom)
+            error = usual * math.sqrt(sum(1 / len(values) for values in groups))
+        difference = statistics.fmean(groups[1]) - statistics.fmean(groups[0])
+        return Verdict(better, worse, difference, error, freedom)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -180,6 +156,7 @@ class Comparison:
                     "run": str(run.folder),
                     "best": run.best(self.key),
                     "parameters": run.parameters,
+                    "finished": run.finished,
                     **run.costs[max(run.costs)],
                 }
                 for run in self.runs
@@ -199,29 +176,14 @@ class Comparison:
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
-    """Read the folders of some runs. DataError names one that holds no evaluation yet."""
-    runs = [read_run(folder) for folder in folders]
+    """Read the folders of some runs, each once. DataError names one without an evaluation."""
+    each = list({folder.resolve(): folder for folder in folders}.values())
+    if not each:
+        raise ConfigError("no run is named", next_command="ownlm compare RUN RUN")
+    runs = [read_run(*pair) for pair in zip(each, labels(each), strict=True)]
     both = ("validation_bpb", "validation_loss")
     key = next(k for k in both if all(curves.series(r.rows, k).values for r in runs))
     return Comparison(runs, key)
-
-
-def read_run(folder: Path) -> Run:
-    """A run from its recipe.yaml, log.jsonl and model/."""
-    path = folder / "log.jsonl"
-    rows = log.read_rows(path) if path.is_file() else []
-    if not curves.series(rows, "validation_loss").values:
-        raise DataError(
-            "no evaluation is logged here",
-            where=str(folder),
-            next_command="name folders that `ownlm pretrain` wrote",
-        )
-    return Run(
-        folder,
-        flatten(read_recipe(folder / "recipe.yaml")),
-        rows,
-        parameters_of(folder / "model"),
-    )
 
 
 def write_comparison(found: Comparison, path: Path) -> Path:
@@ -237,11 +199,16 @@ def write_comparison(found: Comparison, path: Path) -> Path:
 
 
 def said(found: Comparison) -> list[str]:
-    """The verdicts, or why there are none."""
+    """What is not ranked, then the verdicts or why there are none."""
+    told = [f"{run.name} ended at {run.step:,} of {run.steps:,}: not ranked"
+            for run in found.stopped]  # fmt: skip
     if found.unlike:
         keys = ", ".join(found.unlike)
-        return [f"these runs learned different things ({keys}): their losses do not compare"]
-    return [str(verdict) for verdict in found.verdicts]
+        return [
+            *told,
+            f"these runs learned different things ({keys}): their figures do not compare",
+        ]
+    return [*told, *map(str, found.verdicts)]
 
 
 def words(key: str) -> str:

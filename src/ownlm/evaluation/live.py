@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ownlm.config import flatten
-from ownlm.evaluation.compare import Comparison, Run
+from ownlm.evaluation.compare import Comparison
 from ownlm.evaluation.curves import Series, smoothed
 from ownlm.evaluation.report import parameters_of, read_recipe
+from ownlm.evaluation.run import Run
 from ownlm.log import RESUMES, Tail
 
 LOG, SAMPLES = "log.jsonl", "samples.md"
 DEPTH, MOST = 4, 500
 """Folders below the one that is named, and runs that are looked for at most."""
 AXES = {"step": "step", "tokens": "tokens", "time": "seconds"}
-"""What curves are drawn over, as columns of `compare.COSTS`."""
+"""What curves are drawn over, as columns of `run.COSTS`."""
 ORDER = ("loss", "validation_loss", "bpb", "validation_bpb", "lr", "grad_norm",
          "tokens_per_second")  # fmt: skip
 """Figures that come first; others follow by name."""

@@ -68,6 +68,15 @@ class Mixture:
         context = next(c for c in range(length, 0, -1) if self.window(c) <= length or c == 1)
         return [min(length, task.objective.window(context)) for task in self.tasks]
 
+    def reads(self, stream: Stream, context: int) -> int:
+        """Tokens of text that a row is made from, on average over the tasks' shares."""
+        lengths, sizes = self.lengths(self.window(context)), []
+        for number, own in enumerate(lengths):
+            part = Part(stream, number)
+            begins = self.tasks[number].objective.begins(part, own)
+            sizes.append(max(1, part.tokens // own if begins is None else len(begins)))
+        return round(sum(s * own for s, own in zip(self.shares(sizes), lengths, strict=True)))
+
     def begins(self, stream: Stream, length: int) -> Ids:
         """All windows of all tasks, for an evaluation: each token is read once."""
         found = []
