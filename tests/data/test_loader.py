@@ -81,6 +81,23 @@ def test_later_epochs_have_another_order_and_cut_elsewhere(stream):
     assert len({int(epoch.min()) % 16 for epoch in epochs}) > 8
 
 
+def test_still_windows_are_the_same_in_all_epochs(stream):
+    windows = Windows(stream, 16, seed=0, still=True)
+    epochs = [windows.begins(e * windows.per_epoch, windows.per_epoch) for e in range(20)]
+    assert len({tuple(np.sort(epoch)) for epoch in epochs}) == 1
+    assert len({tuple(np.argsort(epoch)) for epoch in epochs}) == 20
+
+
+def test_still_windows_keep_their_partners(stream):
+    windows = Windows(stream, 16, seed=0, still=True)
+    with Loader(stream, 16, windows.per_epoch, 0, False, partners=True, order=windows) as loader:
+        epochs = [loader.batch(epoch) for epoch in range(3)]
+    met = [dict(zip(e.sample_ids.tolist(), e.partners.tolist(), strict=True)) for e in epochs]
+    assert met[0] == met[1] == met[2] and len(met[0]) == windows.per_epoch
+    assert epochs[0].partners.tolist() != epochs[1].partners.tolist()  # the order is another
+    assert len({tuple(row) for row in met[0].values()}) > windows.per_epoch / 2
+
+
 def test_the_order_is_the_one_that_was_published(stream):
     """Changing the order would change every run: these figures may only change with a reason."""
     assert Windows(stream, 16, seed=1337).begins(0, 6).tolist() == [156, 28, 348, 924, 556, 396]

@@ -4,6 +4,7 @@ import examples
 import numpy as np
 import pytest
 import torch
+from examples import Draws, shown, texts, told
 
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
@@ -71,6 +72,49 @@ def test_a_row_by_hand() -> None:
             assert inputs[1:].tolist() == targets[:-1].tolist()
             assert (batch["mask"][row] == number).any()
         assert (batch["targets"][row][numbers == 0] == IGNORE).all()
+
+
+def test_spans_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper's sentence: 0.3 of 10 tokens are 3, in spans of 1.5 two. What stays, 7, is cut
+    behind its second token and what goes, 3, behind its second (borders are drawn less one):
+
+    thank you (for inviting) me to your party last (week)
+    """
+    told(monkeypatch, Draws([1], [1]))
+    objective, text = spans(rate=0.3, mean=1.5), list(range(10, 20))
+    x, y, *_ = objective.vocab.sentinels
+    pad, end = objective.pad, objective.end
+    given = examples.Rows(np.array([[*text, 9]]), None, np.zeros(1, np.int64), None)
+    batch = objective.collate(given, Draws(5))
+    assert batch["inputs"].tolist() == [[10, 11, x, 14, 15, 16, 17, 18, y, end]]
+    assert batch["decoder_inputs"].tolist() == [[pad, x, 12, 13, y, 19]]
+    assert batch["targets"].tolist() == [[x, 12, 13, y, 19, end]]
+    assert batch["mask"].tolist() == [[1] * 10] and batch["decoder_mask"].tolist() == [[1] * 6]
+
+
+def test_infilling_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sentences in the order 2 0 1: five . | one . | two three four . (places 0 to 7). Half
+    of 8 tokens, 4, may go: three four (2 at 5); 1 at 4 or 7 would touch them and is drawn again;
+    none at 2 is a mask more and counts as one; of 9 at 0 but one is left to go, five. A document
+    of one sentence loses one of two tokens. Of 15 places 10 and 4 are filled; a third document
+    has no room."""
+    hidden = [2, 5], [1, 4], [1, 7], [0, 2], [9, 0]
+    first = [[2, 0, 1], *(draw for span in hidden for draw in span)]
+    told(monkeypatch, Draws(*first, [0], 1, 1))
+    vocab = examples.facts(examples.known())
+    objective = Infilling(vocab, vocab.need("end"), rate=0.5)
+    given = texts("one . two three four . five . [SEP] | two one [SEP] | four five")
+    batch = objective.collate(given, Draws(5))
+    assert shown(batch["inputs"]) == [
+        "[CLS] [MASK] . [MASK] one . two [MASK] . [SEP] [CLS] two [MASK] [SEP] [PAD]"
+    ]
+    assert shown(batch["decoder_inputs"]) == [
+        "[SEP] [CLS] one . two three four . five . [SEP] [CLS] two one [PAD]"
+    ]
+    assert shown(batch["targets"]) == [
+        "[CLS] one . two three four . five . [SEP] [CLS] two one [SEP] -"
+    ]
+    assert batch["mask"].tolist() == batch["decoder_mask"].tolist() == [[1] * 10 + [2] * 4 + [0]]
 
 
 def test_infilling_by_parts() -> None:

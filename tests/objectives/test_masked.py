@@ -1,13 +1,18 @@
 """Masked language modelling: what is hidden, what is asked, and what a row may depend on."""
 
+from pathlib import Path
+
 import examples
 import numpy as np
 import pytest
 import torch
 
+from ownlm.data.loader import Loader
+from ownlm.data.shards import SplitWriter, TokenStream
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
 from ownlm.objectives.masked import Corruption, Masked, cut
+from ownlm.objectives.mixture import order
 from ownlm.objectives.objective import IGNORE
 
 HIDE_ALL = Corruption(rate=0.999, masked=1.0, random=0.0)
@@ -172,3 +177,25 @@ def test_text_without_anything_to_hide_is_no_fault() -> None:
     batch["targets"].fill_(IGNORE)
     loss = masked().loss(build_any(config, seed=1), batch)
     assert (float(loss.total), int(loss.count)) == (0.0, 0)
+
+
+@pytest.mark.parametrize("pairs", ["none", "next"])
+def test_what_is_static_is_so_in_every_epoch_of_a_training(pairs: str, tmp_path: Path) -> None:
+    """The control hides anew: dynamic masking."""
+    text = examples.rows(examples.wordpiece(), count=4, length=99).tokens.ravel()
+    writer = SplitWriter(tmp_path, "train", "<u2", 1000, 999)
+    writer.start_document()
+    writer.add(text.tolist(), len(text))
+    stream = TokenStream(tmp_path, "train", writer.finish(), "<u2")
+    for dynamic in (False, True):
+        objective = masked(pairs=pairs, dynamic=dynamic)
+        windows = order(objective, stream, 32, seed=1)
+        size = windows.per_epoch
+        with Loader(stream, 32, size, 1, True, partners=objective.partners, order=windows) as read:
+            given = [read.batch(epoch) for epoch in range(3)]
+        batches = [objective.collate(e, rng(number)) for number, e in enumerate(given)]
+        epochs = [
+            dict(zip(e.sample_ids.tolist(), zip(*(b[k].tolist() for k in ("inputs", "targets")))))
+            for e, b in zip(given, batches, strict=True)
+        ]
+        assert (epochs[0] == epochs[1] == epochs[2]) is not dynamic

@@ -4,10 +4,12 @@ import examples
 import numpy as np
 import pytest
 import torch
+from examples import Draws, told
 
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
-from ownlm.nn.streams import factorise
+from ownlm.nn.mask import first_span
+from ownlm.nn.streams import factorise, masks
 from ownlm.objectives.permutation import Permutation
 
 
@@ -34,7 +36,72 @@ def test_a_sixth_is_predicted_each_at_its_own_time() -> None:
     assert runs.max() > 1  # spans, not single tokens
 
 
-def test_the_loss_by_hand() -> None:
+# Half of six tokens: a span of 2 from 1, then one of 3 from 5 of which 1 is left. The times
+# 3 1 0 4 5 2 of all six count only where a token is predicted.
+DRAWS = 2, 1, 3, 5, [3, 1, 0, 4, 5, 2]
+TEXT, STEPS = [10, 11, 12, 13, 14, 15], [-1, 1, 0, -1, -1, 2]
+# What the word at each place is told from, place by place: 12 first, then 11, then 15.
+SEEN = {2: "x . . x x .", 1: "x . x x x .", 5: "x x x x x ."}
+# What the content of each place is made of: itself, what is not predicted, what came before it.
+CONTENT = ["x . . x x .", "x x x x x .", "x . x x x .", "x . . x x .", "x . . x x .", "x x x x x x"]
+
+
+def one_window(monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    told(monkeypatch, Draws(*DRAWS))
+    given = examples.Rows(np.array([[*TEXT, 16]]), None, np.zeros(1, np.int64), None)
+    return Permutation(rate=0.5).collate(given, Draws(5))
+
+
+def crossed(rows: torch.Tensor) -> list[str]:
+    return [" ".join("x" if seen else "." for seen in row) for row in rows.tolist()]
+
+
+def test_a_window_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window's own tokens are predicted, not the next ones: 16 is nowhere."""
+    batch = one_window(monkeypatch)
+    assert batch["inputs"].tolist() == [TEXT] and batch["steps"].tolist() == [STEPS]
+    order, real = factorise(batch["steps"], batch["steps"] >= 0)
+    assert order.places.tolist() == [[1, 2, 5]] and real.all()
+    content, query = masks(first_span(batch["inputs"], None), order, causal=False)
+    assert crossed(content.built[0, 0]) == CONTENT
+    assert crossed(query.built[0, 0]) == [SEEN[1], SEEN[2], SEEN[5]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [STEPS, [-1, 0, 1, -1, -1, 2]])
+def test_what_each_prediction_depends_on(steps: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another token at a place changes what is said exactly where SEEN has a cross. With 11 before
+    12 (the control) that is another table."""
+    net, batch = model(), one_window(monkeypatch)
+    times = torch.tensor([steps])
+    order, _ = factorise(times, times >= 0)
+    plain = net(batch["inputs"], order=order).logits[0]
+    changes = torch.zeros(3, 6, dtype=torch.bool)
+    for place in range(6):
+        other = batch["inputs"].clone()
+        other[0, place] = 99
+        said = net(other, order=order).logits[0]
+        changes[:, place] = (said - plain).abs().amax(dim=-1) > 1e-4
+    assert (crossed(changes) == [SEEN[1], SEEN[2], SEEN[5]]) is (steps == STEPS)
+
+
+@torch.no_grad()
+def test_what_is_learned_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that is nothing but a bias gives 10 to 15 one bit, 2, 4, 8, 16 and 32 (and 9 what
+    is left): 11, 12 and 15 cost 2 + 4 + 32, which no other tokens do."""
+    net = model()
+    for parameter in net.parameters():
+        parameter.zero_()
+    shares = torch.full((400,), 1e-30)
+    shares[10:16] = torch.tensor([2.0**-bits for bits in (1, 2, 4, 8, 16, 32)])
+    shares[9] = 1 - shares.sum()
+    net.head.bias.copy_(shares.log())
+    loss = Permutation(rate=0.5).loss(net, one_window(monkeypatch))
+    assert float(loss.total) / np.log(2) == pytest.approx(2 + 4 + 32, rel=1e-5)
+    assert int(loss.count) == 3
+
+
+def test_the_loss_agrees_with_the_model_s_own_words() -> None:
     """Each predicted token alone: hide those of its own step and later, and ask for it."""
     net, objective = model(), Permutation()
     given = examples.rows(examples.bpe(), count=2, length=16)

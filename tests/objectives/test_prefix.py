@@ -4,22 +4,12 @@ import examples
 import numpy as np
 import pytest
 import torch
+from examples import Draws
 
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import build_any
 from ownlm.objectives.objective import IGNORE
 from ownlm.objectives.prefix import Prefix, split
-
-
-class Cuts:
-    """A generator whose next integers are known."""
-
-    def __init__(self, *cuts: int) -> None:
-        self.cuts = list(cuts)
-
-    def integers(self, low: int, high: int) -> int:
-        assert low <= self.cuts[0] < high
-        return self.cuts.pop(0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -36,7 +26,7 @@ def model(seed: int = 1) -> torch.nn.Module:
 
 def test_where_documents_are_split() -> None:
     """Prefixes of 2 of 4 tokens, 1 of 3, and the only one of 1."""
-    found = split(np.array([1, 1, 1, 1, 2, 2, 2, 3]), Cuts(2, 1, 1))
+    found = split(np.array([1, 1, 1, 1, 2, 2, 2, 3]), Draws(2, 1, 1))
     assert found.tolist() == [1, 1, 0, 0, 1, 0, 0, 1]
 
 

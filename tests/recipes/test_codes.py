@@ -93,6 +93,7 @@ def test_the_doctor_finds_nothing(tiny: Make, shelves: Path, tmp_path: Path) -> 
     found = list(examine(subject(config, tmp_path / "scratch")))
     assert [f"{f.name}: {f.measured} {f.detail}" for f in found if f.passed is False] == []
     done = {f.name for f in found if f.passed}
+    assert {"accumulated gradients = full batch", "padded rows = unpadded rows"} <= done
     assert {"packed documents = separate documents", "resume is exact, bit for bit"} <= done
 
 

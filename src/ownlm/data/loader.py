@@ -32,10 +32,11 @@ class Windows:
 
     A window is `length` inputs and their targets: `length` + 1 tokens, the last of which begins
     the next window, so that an epoch learns each token at most once. Every epoch has a
-    permutation of its own, and a shift of its own, so that later epochs cut elsewhere.
+    permutation of its own, and a shift of its own, so that later epochs cut elsewhere; `still`
+    windows are the same in all epochs.
     """
 
-    def __init__(self, stream: Measured, length: int, seed: int) -> None:
+    def __init__(self, stream: Measured, length: int, seed: int, *, still: bool = False) -> None:
         if stream.tokens < length + 1:
             raise DataError(
                 f"the {stream.name} split has {stream.tokens:,} tokens, "
@@ -45,7 +46,8 @@ class Windows:
         self.length, self.seed = length, seed
         # One window fewer than would fit leaves room for the shift.
         self.per_epoch = max(1, (stream.tokens - length) // length)
-        self._shifts = min(length, stream.tokens - self.per_epoch * length)
+        self._shifts = 1 if still else min(length, stream.tokens - self.per_epoch * length)
+        self.still = still
 
     def begins(self, first: int, count: int) -> Int64s:
         """Offsets in the stream of the samples numbered first ... first + count - 1: (count,)."""
@@ -207,7 +209,9 @@ class Loader:
         tokens, documents = read(self._stream, begins, length, self._documents)
         partners = None
         if self._others is not None:
-            elsewhere = self._others.begins(first, count)
+            still = isinstance(self.windows, Windows) and self.windows.still
+            numbers = begins // self._length if still else np.arange(first, first + count)
+            elsewhere = self._others.at(numbers.astype(np.uint64))
             partners = self._stream.gather(apart(elsewhere, begins, self._stream, length), length)
         heads, parts = self._stream.heads(begins), part_of(self._stream, begins)
         return Examples(tokens, documents, begins, partners, heads, parts)

@@ -19,6 +19,7 @@ from ownlm.data.loader import Order, Windows
 from ownlm.data.mixing import Chosen, Mixed, Numbered, Part, counts_of
 from ownlm.data.shards import TokenStream
 from ownlm.nn.head import Output
+from ownlm.objectives.masked import Masked
 from ownlm.objectives.objective import IGNORE, Batch, Examples, Loss, Objective, Stream
 from ownlm.objectives.rows import Ids
 from ownlm.objectives.seq2seq import Seq2Seq
@@ -95,11 +96,7 @@ class Mixture:
             for number, task in enumerate(self.tasks)
         ]
         for number, (part, own) in enumerate(zip(parts, self.lengths(length))):
-            begins = self.tasks[number].objective.begins(part, own)
-            orders.append(
-                Windows(part, own, seed + number) if begins is None
-                else Chosen(begins, seed + number)
-            )  # fmt: skip
+            orders.append(windows_of(self.tasks[number].objective, part, own, seed + number))
         shares = self.shares([order.per_epoch for order in orders])
         return Mixed(orders, [part.first for part in parts], counts_of(shares), seed)
 
@@ -186,9 +183,20 @@ def _column(name: str, rows: Sequence[Batch]) -> Tensor:
     return torch.cat([F.pad(c, (0, width - c.shape[1]), value=fill) for c in columns])
 
 
-def order(objective: Objective, stream: TokenStream, length: int, seed: int) -> Order | None:
-    """Where training windows begin, where the objective has a say in it; None: anywhere."""
+def order(objective: Objective, stream: TokenStream, length: int, seed: int) -> Order:
+    """Where training windows begin."""
     if isinstance(objective, Mixture):
         return objective.order(stream, length, seed)
-    begins = objective.begins(stream, length)
-    return None if begins is None else Chosen(begins, seed)
+    return windows_of(objective, stream, length, seed)
+
+
+def windows_of(
+    objective: Objective, part: Part | TokenStream, length: int, seed: int
+) -> Chosen | Windows:
+    """Windows of one corpus: where the objective wants them, else anywhere. What is hidden once
+    for all (`Masked` that is not dynamic) is so by its window, which therefore stays."""
+    begins = objective.begins(part, length)
+    if begins is not None:
+        return Chosen(begins, seed)
+    still = isinstance(objective, Masked) and not objective.dynamic
+    return Windows(part, length, seed, still=still)
