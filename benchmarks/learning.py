@@ -129,7 +129,7 @@ def memory(bench: Bench) -> list[Finding]:
     words, found = short(bench.options.steps or 500), []
     kinds = {
         "transformer_xl": [],
-        "gpt1": ["--model.family", "gpt1", "--optimizer.lr", "3e-3"],
+        "gpt1": ["--model.family", "gpt1"],
         "gpt": list[str](),
     }
     for name, more in kinds.items():

@@ -57,6 +57,17 @@ def test_all_faults_are_named_with_their_source(
         assert part in caught.value.what
 
 
+class Listed(Config):
+    parts: tuple[Inner, ...] = ()
+    layer: int = 1
+
+
+def test_a_key_of_a_section_in_a_list_is_found() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Listed.parse({"parts": [{}, {"layres": 3}]}, "run.yaml")
+    assert caught.value.what == "unknown key parts.1.layres, nearest is parts.layers"
+
+
 def test_a_section_is_nearer_than_what_is_in_it() -> None:
     with pytest.raises(ConfigError) as caught:
         Outer.parse({"modell": {"layers": 3}})

@@ -7,7 +7,7 @@ single fields. The string under a field is its documentation and its help text.
 import difflib
 import reprlib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 import pydantic
 import yaml
@@ -144,6 +144,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _explain(cls: type[pydantic.BaseModel], fault: Any) -> str:
     path = [str(part) for part in fault["loc"]]
     dotted = ".".join(path)
+    named = ".".join(part for part in path if not part.isdecimal())  # without places in a list
     if fault["type"] != "extra_forbidden":
         what = fault["msg"].lower()
         if fault["type"] == "model_type":
@@ -151,7 +152,7 @@ def _explain(cls: type[pydantic.BaseModel], fault: Any) -> str:
         return f"{dotted}: {what} (got {_SHORT.repr(fault['input'])})"
     known = _keys(cls)
     # A key may be right but in the wrong section: compare its last part as well as the whole.
-    guess = nearest(dotted, known) or nearest(path[-1], [k.split(".")[-1] for k in known])
+    guess = nearest(named, known) or nearest(path[-1], [k.split(".")[-1] for k in known])
     guess = next((k for k in known if k == guess or k.endswith("." + guess)), "") if guess else ""
     return f"unknown key {dotted}" + (f", nearest is {guess}" if guess else "")
 
@@ -160,6 +161,8 @@ def _keys(cls: type[pydantic.BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in cls.model_fields.items():
         kind = field.annotation
+        if get_origin(kind) in (tuple, list):  # of sections, such as the tasks of a mixture
+            kind = get_args(kind)[0]
         keys.append(prefix + name)
         if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
             keys += _keys(kind, f"{prefix}{name}.")

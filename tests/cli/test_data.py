@@ -68,6 +68,44 @@ def test_people_get_text_and_a_legend(
     assert "learned" in out and "[CLS]" in out and "[MASK]" in out
 
 
+def test_a_detector_judges_every_token(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["electra", "--data", str(text)]
+    tokens = shown(capsys, *args)["reads"]
+    learned = sum(token["learns"] is not None for token in tokens)
+    assert [token["judged"] for token in tokens] == [token["sequence"] > 0 for token in tokens]
+    assert main(["data", "show", *args, *SMALL]) == 0
+    out = capsys.readouterr().out
+    judged = sum(token["judged"] for token in tokens)
+    assert f"{learned} learned by the generator, {judged} judged by the model" in out
+    assert "judged: replaced or not" in out
+    assert not any(token["judged"] for token in shown(capsys, "bert", "--data", str(text))["reads"])
+
+
+@pytest.mark.parametrize(("recipe", "told"), [("xlnet", True), ("bert", False)])
+def test_steps_are_explained_where_there_are_some(
+    recipe: str, told: bool, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "show", recipe, "--data", str(text), *SMALL]) == 0
+    assert ("(step N): predicted" in capsys.readouterr().out) == told
+
+
+def test_errors_about_a_sample_name_the_users_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.tsv").write_text("cat\tchat\n")
+    args = ["transformer", "--data", str(tmp_path / "one.tsv"), "--objective.kind", "seq2seq"]
+    assert main(["data", "show", *args, *SMALL]) == 3
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'one.tsv'}: no text fell to" in err and "sample-0" not in err
+    assert "--data.split tail" not in err  # which pairs cannot have
+
+
+def test_a_context_without_room_is_refused(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["data", "show", "electra", "--data", str(text), *SMALL, "--model.context", "2"]
+    assert main(args) == 2
+    assert "too short for 'replaced'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("args", "words"), [
     (["sow"], "nearest is show"), (["show", "bert", "--example", "9"], "0 to 3"),
     (["show", "brt"], "nearest is bert"),

@@ -141,6 +141,8 @@ def test_the_doctor_looks_at_a_task(
     [
         (["finetune", "clasify", "bert-tiny"], 2, "nearest is classify"),
         (["finetune", "classify"], 2, "which model"),
+        (["finetune", "classify", "bert-tiny", "--epochs", "nan"], 2, "--epochs"),
+        (["finetune", "classify", "bert-tiny", "--epochs", "1e300"], 2, "--epochs"),
         (["finetune", "classify", "no-such-model"], 2, "no folder, no file and no recipe"),
         (["tag", "RUN", "a boat"], 2, "taught to classify, not to tag"),
         (["classify", "RUN", "  "], 3, "the text is empty"),

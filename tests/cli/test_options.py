@@ -38,6 +38,11 @@ class Whole(Config):
     """A name."""
 
 
+class Outermost(Config):
+    epochs: float = pydantic.Field(default=1.0, ge=0.0)
+    """Passes."""
+
+
 @dataclass(frozen=True)
 class Options:
     run: Annotated[Whole, tyro.conf.arg(name="")]
@@ -86,6 +91,17 @@ def test_faults_name_the_option(words: list[str], parts: list[str]) -> None:
     for part in parts:
         assert part in caught.value.what
     assert "╭" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "part"), [("nan", "finite"), ("-1", "equal to 0")])
+def test_faults_of_the_outermost_configuration_are_said_too(value: str, part: str) -> None:
+    @dataclass(frozen=True)
+    class Bare:
+        run: Annotated[Outermost, tyro.conf.arg(name="")]
+
+    with pytest.raises(ConfigError) as caught:
+        parse(Bare, ["--epochs", value], prog="ownlm probe", default=Bare(Outermost()))
+    assert part in caught.value.what and "--epochs" in caught.value.what
 
 
 ASCII = """\

@@ -71,6 +71,30 @@ def test_a_resumed_run_keeps_its_values(tmp_path: Path) -> None:
     assert read_options(["char-tiny", *words[:2]]).run.train.steps == 2000
 
 
+@pytest.mark.parametrize("resume", ["yes", "auto"])
+@pytest.mark.parametrize(("began", "other"), [
+    ("gpt-tiny", "bert-tiny"), ("gpt-tiny", "gpt-mini"), ("of my own", "bert-tiny"),
+])  # fmt: skip
+def test_a_run_does_not_go_on_as_another_recipe(
+    began: str, other: str, resume: str, tmp_path: Path
+) -> None:
+    values = recipe("gpt-tiny").model_dump(mode="json") | {"recipe": began}
+    written(tmp_path / "run", values, "recipe.yaml")
+    words = ["--out", str(tmp_path / "run"), "--resume", resume]
+    with pytest.raises(ConfigError, match=f"a run of {began} .*cannot go on as {other}") as caught:
+        read_options([other, *words])
+    assert caught.value.where == str(tmp_path / "run")
+    assert read_options(["gpt-tiny", *words]).run.model.family == "gpt2"
+
+
+def test_a_recipe_has_two_names(tmp_path: Path) -> None:
+    """`gpt` is `gpt-mini`: a run of one goes on under the other."""
+    values = recipe("gpt").model_dump(mode="json")
+    written(tmp_path / "run", values, "recipe.yaml")
+    words = ["gpt-mini", "--out", str(tmp_path / "run"), "--resume"]
+    assert read_options(words).run.recipe == "gpt-mini"
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -84,6 +108,13 @@ def test_a_resumed_run_keeps_its_values(tmp_path: Path) -> None:
         ),
         (["demo", "--resume", "maybe"], ["--resume", "auto"]),
         (["demo", "--recipe", "other"], ["unknown option --recipe"]),
+        (["demo", "--epochs", "nan"], ["--epochs", "finite"]),
+        (["demo", "--epochs", "inf"], ["--epochs", "finite"]),
+        (["demo", "--epochs", "-1"], ["--epochs", "greater than or equal to 0"]),
+        (["demo", "--epochs", "1e300"], ["--epochs", "less than or equal to 1000000"]),
+        (["demo", "--train.batch", "99999999999"], ["--train.batch", "less than or equal"]),
+        (["demo", "--train.steps", "9" * 300], ["--train.steps", "less than or equal"]),
+        (["demo", "--mixture.temperature", "0.001"], ["--mixture.temperature", "0.1"]),
     ],
 )
 def test_faults(words: list[str], parts: list[str]) -> None:

@@ -369,6 +369,12 @@ def test_heads_of_pretrained_models_learn_in_float32(tmp_path: Path) -> None:
 def test_refusals_come_before_the_training(data: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder, no file and no recipe"):
         tuning("classify", "brt-tiny")
+    for train, words in (({"micro_batch": 3}, "does not divide"), ({"threads": 9999}, "9999")):
+        with pytest.raises(ConfigError, match=words):
+            finetune(config("classify", data["classify"], tmp_path / "none", train=train))
+    with pytest.raises(ConfigError, match="no run to go on with"):
+        finetune(config("classify", data["classify"], tmp_path / "none"), resume="yes")
+    assert not (tmp_path / "none").exists()
     with pytest.raises(ConfigError, match="no data"):
         finetune(config("classify", data["classify"], tmp_path / "a", data={"path": ""}))
     pairs = tmp_path / "pairs.tsv"

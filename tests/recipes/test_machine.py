@@ -32,6 +32,18 @@ def test_what_is_stated_is_taken() -> None:
     assert choose(precision="fp32", compile="off").precision == "fp32"
 
 
+def test_more_threads_than_cores_are_refused_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "core_count", lambda: 4)
+    train = recipe("char-mini").train
+    for threads in (0, 4):
+        machine.require_cores(train.model_copy(update={"threads": threads}), CPU)
+    many = train.model_copy(update={"threads": 9999})
+    machine.require_cores(many, torch.device("meta"))  # a GPU computes without them
+    with pytest.raises(ConfigError, match="9999 threads on a machine of 4 cores") as caught:
+        machine.require_cores(many, CPU)
+    assert caught.value.next_command.startswith("--train.threads 4")
+
+
 @pytest.mark.parametrize(("fast", "dim", "precision"), [
     (True, 384, "bf16"), (True, 64, "fp32"), (False, 384, "fp32"),
 ])  # fmt: skip

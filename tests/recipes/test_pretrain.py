@@ -24,6 +24,7 @@ from ownlm.models.load import load_any
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.pretrain import pretrain
 from ownlm.recipes.samples import Sampler
+from ownlm.recipes.task import with_objective
 from ownlm.tokenization.config import TokenizerConfig
 from ownlm.training.digest import run_digest
 
@@ -130,6 +131,7 @@ def test_a_finished_run_is_left_as_it_is(tiny: Make, text: Path) -> None:
     ("values", "said"),
     [
         ({"train": {"batch": 4, "micro_batch": 3}}, "does not divide"),
+        ({"train": {"threads": 9999}}, "9999 threads"),
         ({"device": "abacus"}, "abacus cannot be used"),
         pytest.param({"device": "cuda"}, "cuda cannot be used", marks=without_cuda),
     ],
@@ -308,6 +310,35 @@ def test_models_that_cannot_learn_this_are_refused_before_any_work(
     with pytest.raises(ConfigError, match=part):
         pretrain(config)
     assert not config.folder.exists()
+
+
+@pytest.mark.parametrize(("model", "objective", "least"), [
+    ({"family": "bart"}, {}, 4),
+    ({"family": "electra"}, {}, 3),
+    ({"family": "bert"}, {}, 11),
+    ({"family": "bert"}, {"pairs": "none"}, 3),
+    ({"family": "roberta"}, {}, 3),
+    ({"family": "t5"}, {}, 3),
+    ({"family": "marian"}, {"kind": "seq2seq"}, 3),
+    ({"family": "gpt2"}, {"kind": "middle"}, 3),
+    ({"family": "ctrl"}, {}, 2),
+])  # fmt: skip
+def test_a_context_without_room_is_refused_before_any_work(
+    model: dict[str, Any], objective: dict[str, Any], least: int, tiny: Make
+) -> None:
+    short = tiny(model=model | {"context": least - 1}, objective=objective)
+    with pytest.raises(ConfigError, match=f"too short for .* needs {least}") as caught:
+        pretrain(short)
+    assert (caught.value.where, caught.value.exit_code) == ("model.context", 2)
+    assert not short.folder.exists()
+    with_objective(short.with_values({"model": {"context": least}}))
+
+
+def test_a_resume_of_nothing_is_refused_and_leaves_nothing(tiny: Make) -> None:
+    with pytest.raises(ConfigError, match="no run to go on with") as caught:
+        pretrain(tiny(), resume="yes")
+    assert "--resume auto" in caught.value.next_command
+    assert not tiny().folder.exists()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "mistral", "qwen3"])

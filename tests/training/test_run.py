@@ -134,12 +134,22 @@ def test_a_new_run_does_not_begin_over_an_old_one(run: Path) -> None:
     assert (run / "log.jsonl").read_bytes() == before
 
 
-def test_resume_of_a_run_without_a_checkpoint_begins(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path
-) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_resume_without_a_checkpoint_is_refused(begun: bool, tmp_path: Path) -> None:
+    if begun:
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with (
+        pytest.raises(ConfigError, match="no run to go on with") as caught,
+        open_run(tmp_path / "run", resume="yes"),
+    ):
+        pass
+    assert "--resume auto" in caught.value.next_command
+    assert (tmp_path / "run").exists() == begun
+
+
+def test_auto_of_a_run_without_a_checkpoint_begins(tmp_path: Path, finished: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 0, "validation_loss": 9}\n{"step": 1}\n{"st')
-    assert tiny.train(tmp_path, resume="yes", **RUN).finished
-    assert "no checkpoint yet" in capsys.readouterr().err
+    assert tiny.train(tmp_path, resume="auto", **RUN).finished
     assert run_digest(tmp_path) == run_digest(finished)
     assert tiny.rows(tmp_path) == tiny.rows(finished)
 

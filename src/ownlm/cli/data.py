@@ -46,6 +46,7 @@ LEGEND = (
     "underlined: learned as it stands or as what comes next; →: learned instead of what is read; "
     "italic: read both ways; "
 )
+STEPS = "(step N): predicted, from all tokens without a step and from those whose step is lower; "
 RUNS = {"segment B": "", "read both ways": "italic "}
 """Notes of many tokens in a row: a style, not a word at each."""
 SEQUENCES = ("", "on grey15")
@@ -107,12 +108,10 @@ def run(args: list[str]) -> int:
 
     console = Console(highlight=False)
     for side, tokens in found.items():
-        learned = sum(token.learns is not None for token in tokens)
-        real = sum(token.sequence > 0 for token in tokens)
-        console.print(f"[bold]{side}[/]  {len(tokens)} places, {real} tokens, {learned} learned")
+        console.print(f"[bold]{side}[/]  {_counted(tokens)}")
         console.print(_lines(tokens) if options.long else _flow(tokens))
         console.print()
-    console.print(LEGEND + "a new background is another sequence", style="dim")
+    console.print(_legend([token for side in found.values() for token in side]), style="dim")
     return 0
 
 
@@ -151,6 +150,21 @@ def read_options(args: list[str]) -> Options:
         return parse(Options, ["--help"], prog=f"{PROG} {shown.recipe}", default=Options(shown))
     start = starting_values(name or ("" if "--config" in rest else SHOWN), rest)
     return parse(Options, rest, prog=f"{PROG} {start.recipe}", default=Options(start))
+
+
+def _counted(tokens: list["Token"]) -> str:
+    """How long a side is, and how much of it teaches something."""
+    learned = sum(token.learns is not None for token in tokens)
+    real = sum(token.sequence > 0 for token in tokens)
+    judged = sum(token.judged for token in tokens)
+    words = f"{len(tokens)} places, {real} tokens, {learned} learned"
+    return f"{words} by the generator, {judged} judged by the model" if judged else words
+
+
+def _legend(tokens: list["Token"]) -> str:
+    steps = STEPS if any("step " in token.note for token in tokens) else ""
+    judged = "judged: replaced or not; " if any(token.judged for token in tokens) else ""
+    return f"{LEGEND}{steps}{judged}a new background is another sequence"
 
 
 def _flow(tokens: list["Token"]) -> "Text":

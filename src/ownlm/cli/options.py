@@ -55,13 +55,16 @@ def value_of(args: Sequence[str], option: str) -> str | None:
 
 @contextlib.contextmanager
 def _refusals(known: Callable[[], list[str]], prog: str) -> Iterator[None]:
-    """Turn tyro's boxed message and exit code 2 into a ConfigError."""
+    """Turn tyro's boxed message and exit code 2 into a ConfigError.
+
+    Of the outermost configuration tyro lets pydantic's own error through.
+    """
     caught = io.StringIO()
     try:
         with contextlib.redirect_stderr(caught):
             yield
-    except SystemExit as leaving:
-        if leaving.code in (0, None):
+    except (SystemExit, pydantic.ValidationError) as leaving:
+        if isinstance(leaving, SystemExit) and leaving.code in (0, None):
             raise
         cause = _validation_error(leaving)
         if cause and (own := own_refusal(cause)):

@@ -11,7 +11,7 @@ from ownlm.cli.options import parse, value_of
 from ownlm.config import read_yaml
 from ownlm.errors import ConfigError
 from ownlm.recipes.config import RunConfig
-from ownlm.recipes.named import recipe, table
+from ownlm.recipes.named import RECIPES, recipe, table
 
 PROG = "ownlm pretrain"
 INTRODUCTION = """Train a model from files of text, or from the shards `ownlm prepare` made of them:
@@ -34,8 +34,9 @@ class Options:
     config: str = ""
     """YAML file with values of a run, such as the recipe.yaml of another one."""
     resume: Literal["no", "yes", "auto"] = "no"
-    """Go on with the run in --out from its newest checkpoint. `--resume` alone means yes;
-    auto passes over damaged checkpoints, and begins where there is none."""
+    """Go on with the run in --out from its newest checkpoint. `--resume` alone means yes,
+    which refuses a folder without one; auto passes over damaged checkpoints, and begins where
+    there is none."""
     allow_change: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """With --resume: accept values that differ from the run's and change its course."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -86,7 +87,33 @@ def _values_of_run(name: str, rest: list[str], written: dict[str, Any]) -> dict[
         return {}
     out = value_of(rest, "--out") or written.get("out") or (f"runs/{name}" if name else "")
     path = Path(str(out)) / "recipe.yaml"
-    return read_yaml(path) if out and path.is_file() else {}
+    found = read_yaml(path) if out and path.is_file() else {}
+    if name and found:
+        _require_same(name, found, path.parent)
+    return found
+
+
+def _require_same(name: str, found: dict[str, Any], folder: Path) -> None:
+    """ConfigError when the run to be resumed was begun with a recipe for another model.
+
+    The run's own values would win over the recipe's, so that its model would go on under the
+    other one's name.
+    """
+    asked, began = recipe(name), str(found.get("recipe", ""))
+    family = str((found.get("model") or {}).get("family", ""))
+    if began in RECIPES:
+        own = recipe(began)
+        same = (asked.model, asked.objective) == (own.model, own.objective)
+    else:
+        same = asked.model.family == family
+    if not same:
+        raise ConfigError(
+            f"holds a run of {began or 'another recipe'} ({family}), which cannot go on as "
+            f"{name} ({asked.model.family})",
+            where=str(folder),
+            kept="the run, as it is",
+            next_command=f"{PROG} --out {folder} --resume, or another place with --out",
+        )
 
 
 def _spelled_out(args: list[str]) -> list[str]:

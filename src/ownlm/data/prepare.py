@@ -190,7 +190,7 @@ def joined(parts: list[list[int]], end: int) -> list[int]:
 
 def _require_complete(written: Mapping[str, int], corpus: Corpus, split: Split) -> None:
     """Every byte that was scanned was written, and both splits got some of it."""
-    total = sum(written.values())
+    total, pairs = sum(written.values()), corpus.config.pairs
     assert total == corpus.report.bytes, f"{total} bytes written of {corpus.report.bytes}"
     for name in SPLITS if split.share else ("train",):
         if not written[name]:
@@ -199,7 +199,7 @@ def _require_complete(written: Mapping[str, int], corpus: Corpus, split: Split) 
                 f"{split.kind} with a share of {split.share} for validation",
                 where=corpus.path,
                 next_command="choose another --data.validation"
-                + (", or --data.split tail" if split.kind == "documents" else ""),
+                + (", or --data.split tail" if split.kind == "documents" and not pairs else ""),
             )
 
 

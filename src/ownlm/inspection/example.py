@@ -27,6 +27,8 @@ class Token:
     learns: str | None
     """What it is to say here; None: nothing is learned."""
     control: bool
+    judged: bool
+    """Whether the model is to say of it if it was replaced (ELECTRA)."""
     note: str = ""
     """Segment, label of a pair, or step of a permutation."""
 
@@ -64,6 +66,7 @@ def _tokens(
             text=tokenizer.readable(id),
             learns=None if target == IGNORE else tokenizer.readable(target),
             control=id in controls,
+            judged="chances" in batch and numbers[place].item() > 0,
             note=_note(batch, row, place) if learned else "",
         )
         for place, (id, target) in enumerate(zip(ids.tolist(), targets.tolist(), strict=True))

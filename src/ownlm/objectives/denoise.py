@@ -29,9 +29,11 @@ class Denoise(TwoSided):
         """Source and target of a document."""
 
     def window(self, context: int) -> int:
-        """Tokens of text that a source of `context` tokens is made from."""
-        tokens = context = max(2, context - len(self.lead))
-        while self.lengths(tokens + 1)[0] <= context:
+        """Tokens of text whose source, or whose target where that is longer (most of the text is
+        hidden), fills `context` tokens."""
+        context = max(3, context - len(self.lead))
+        tokens = context - 1  # neither side is more than one token longer than the text
+        while max(self.lengths(tokens + 1)) <= context:
             tokens += 1
         return tokens
 

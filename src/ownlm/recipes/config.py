@@ -37,7 +37,7 @@ class TaskConfig(Config):
     """What is learned from it; targets of a mixture are not smoothed."""
     prefix: str = ""
     """Words before every source, such as 'translate English to Chinese: ' (encoder-decoders)."""
-    weight: float = pydantic.Field(default=0.0, ge=0.0)
+    weight: float = pydantic.Field(default=0.0, ge=0.0, le=1e9)
     """Share of the rows, relative to the other tasks'; of all or none. 0: by the size of the
     data."""
 
@@ -47,7 +47,7 @@ class MixtureConfig(Config):
 
     tasks: Annotated[tuple[TaskConfig, ...], tyro.conf.Fixed, tyro.conf.Suppress] = ()
     """The tasks; written in the YAML file of --config."""
-    temperature: float = pydantic.Field(default=1.0, gt=0.0)
+    temperature: float = pydantic.Field(default=1.0, ge=0.1, le=1e6)
     """Of shares by size: 1 follows the sizes, more evens them out (T5 compared 2, 4 and 8)."""
     limit: int = pydantic.Field(default=0, ge=0)
     """Of shares by size: a task counts at most so many windows; 0: all of them."""
@@ -62,7 +62,7 @@ class RunConfig(Config):
     """Folder of the run; empty: runs/ and the recipe's name."""
     device: str = ""
     """cpu, cuda, mps; empty: the best there is."""
-    epochs: float = pydantic.Field(default=0.0, ge=0.0)
+    epochs: float = pydantic.Field(default=0.0, ge=0.0, le=1e6)
     """Passes over the training text that decide train.steps where that is 0."""
     data: DataConfig
     tokenizer: TokenizerConfig

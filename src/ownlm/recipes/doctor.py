@@ -1,5 +1,6 @@
 """What `ownlm doctor` examines: a run's own model, tokenizer and text, a few sequences of it."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from ownlm.data.document import SIDES, Document
 from ownlm.data.loader import Windows
 from ownlm.data.prepare import prepare_all
 from ownlm.data.shards import PreparedData, is_prepared, open_prepared
+from ownlm.errors import OwnlmError
 from ownlm.evaluation.doctor import Subject
 from ownlm.models.config import ModelConfig
 from ownlm.recipes.config import RunConfig
@@ -93,15 +95,27 @@ def material(config: RunConfig, folder: Path) -> tuple[PreparedData, list[str]]:
         require_held(config, data)
         return data, []
     texts: list[str] = []
-    samples = {}
+    samples, read = {}, {}
     for number, (name, part) in enumerate(corpora(config).items()):
         path = part.path or str(write_corpus(folder / "corpus").path)
         pieces = list(_beginning(Corpus(path, part)))
         sample = folder / f"sample-{number}.jsonl"
-        samples[name] = _sampled(part, pieces, sample)
+        samples[name], read[str(sample)] = _sampled(part, pieces, sample), path
         texts += [side for piece in pieces[:TRIED] for side in piece.text.split(SIDES)]
-    data = prepare_all(samples, folder / "data", config.tokenizer)
+    with _named(read):
+        data = prepare_all(samples, folder / "data", config.tokenizer)
     return data, [text[:TRIED_CHARACTERS] for text in texts[:TRIED]]
+
+
+@contextlib.contextmanager
+def _named(read: dict[str, str]) -> Iterator[None]:
+    """Errors about a sample name the user's file; a line of the sample is not one of the file."""
+    try:
+        yield
+    except OwnlmError as error:
+        error.where = next((path for at, path in read.items() if error.where.startswith(at)),
+                           error.where)  # fmt: skip
+        raise
 
 
 def _sampled(config: DataConfig, pieces: list[Document], path: Path) -> DataConfig:

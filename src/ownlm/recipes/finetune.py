@@ -115,6 +115,7 @@ def finetune(
     require(config.task)
     micro_batches(config.train.batch, config.train.micro_batch)  # refused before data are read
     device = runtime.pick_device(config.device)
+    machine.require_cores(config.train, device)
     with open_run(config.folder, resume=resume) as run:
         parts = gathered(config)
         asked, config = config, derived(parts)

@@ -44,6 +44,20 @@ def settle(
     return chosen, "allocator of the device"
 
 
+def require_cores(train: TrainConfig, device: torch.device) -> None:
+    """ConfigError for more threads than cores: each would wait for the others at every product.
+
+    Asked where a run starts, not in the configuration, which may come from another machine.
+    """
+    cores = runtime.core_count()
+    if device.type == "cpu" and train.threads > cores:
+        raise ConfigError(
+            f"{train.threads} threads on a machine of {cores} {'core' if cores == 1 else 'cores'}",
+            where="train.threads",
+            next_command=f"--train.threads {cores}, or 0, which lets the machine decide",
+        )
+
+
 def choose(train: TrainConfig, described: Description, device: torch.device) -> Choices:
     """What each `auto` becomes in a run that begins here."""
     precision = _precision(train, described.dim, device)

@@ -7,9 +7,11 @@ import numpy as np
 
 from ownlm.data.config import DataConfig
 from ownlm.errors import ConfigError
+from ownlm.models.config import ModelConfig
 from ownlm.models.family import Architecture
 from ownlm.objectives.make import FOR, REMEMBER, make_objective, settled
 from ownlm.objectives.mixture import Mixture, Task
+from ownlm.objectives.room import least_context, require_room
 from ownlm.objectives.two_sided import TwoSided
 from ownlm.recipes.config import RunConfig, TaskConfig
 from ownlm.recipes.needs import controls, data_for
@@ -23,9 +25,8 @@ def settled_mixture(config: RunConfig, architecture: Architecture) -> dict[str, 
     """Values of the run with nothing left open in its tasks; ConfigError for what cannot be
     mixed, with the number of the task."""
     _require_fit(config)
-    family = config.model.family
     tasks = [
-        _settled(task, number, architecture, family)
+        _settled(task, number, architecture, config.model)
         for number, task in enumerate(config.mixture.tasks)
     ]
     names = [task.name for task in tasks]
@@ -70,13 +71,16 @@ def _require_fit(config: RunConfig) -> None:
         )  # fmt: skip
 
 
-def _settled(task: TaskConfig, number: int, architecture: Architecture, family: str) -> TaskConfig:
-    where = f"mixture.tasks[{number}]"
+def _settled(
+    task: TaskConfig, number: int, architecture: Architecture, model: ModelConfig
+) -> TaskConfig:
+    where, family = f"mixture.tasks[{number}]", model.family
     wanted = task.objective.model_copy(update={"smoothing": 0.0})
     if wanted.pairs == "auto":
         wanted = wanted.model_copy(update={"pairs": "none"})
     try:
         objective = settled(wanted, architecture, family)
+        require_room(objective, model.context)
         data = task.data.with_values(data_for(task.data, objective.kind))
     except ConfigError as error:
         error.where = f"{where}: {error.where}"
@@ -114,7 +118,8 @@ def mixture_of(config: RunConfig, tokenizer: Tokenizer, start: str) -> Mixture:
     for number, task in enumerate(mixture.tasks):
         objective = make_objective(task.objective, tokenizer, start)
         lead = tokenizer.encode(task.prefix)
-        if 2 * len(lead) > config.model.context:
+        room = config.model.context - len(lead)
+        if lead and room < max(len(lead), least_context(task.objective)):
             raise ConfigError(
                 f"a prefix of {len(lead)} tokens for a context of {config.model.context}",
                 where=f"mixture.tasks[{number}].prefix",

@@ -6,6 +6,7 @@ from ownlm.files import readable
 from ownlm.inspection.architecture import Description, describe, sketch
 from ownlm.models.config import ModelConfig
 from ownlm.models.load import hf_values
+from ownlm.objectives.config import ObjectiveConfig
 from ownlm.recipes import machine
 from ownlm.recipes.config import RunConfig
 from ownlm.training.config import Choices
@@ -22,13 +23,16 @@ LEARNS = {
     "prefix": "the next token, behind a beginning of random length that is read both ways",
     "codes": "the next token, behind the control code of its document",
     "middle": "the next token; {o.rate:.0%} of the documents with their middle last",
-    "masked": "{o.rate:.0%} of the tokens, hidden by the {o.unit}; pairs of segments: {o.pairs}",
+    "masked": "{o.rate:.0%} of the tokens, hidden by the {unit}; pairs of segments: {o.pairs}",
     "replaced": "which tokens were replaced; {o.rate:.0%} are, by a generator trained beside it",
     "permutation": "{o.rate:.0%} of the tokens in random order, {o.segments} segments a window",
     "spans": "{o.rate:.0%} of the tokens, hidden in spans of {o.span:g}",
     "seq2seq": "the target of each source; {o.smoothing:.0%} of its probability smoothed",
     "infilling": "text with its sentences out of order and {o.rate:.0%} of the tokens hidden",
 }
+UNITS = {"token": "token", "word": "word", "chinese": "Chinese word"}
+FALLING = ("cosine", "wsd")
+"""Schedules that end at a share of the rate; inverse_sqrt ends where its steps end."""
 
 
 def sketched(config: ModelConfig) -> Description:
@@ -63,13 +67,17 @@ def plan(
 def _learns(config: RunConfig) -> str:
     tasks = config.mixture.tasks
     if not tasks:
-        return LEARNS[config.objective.kind].format(o=config.objective)
+        return _learned(config.objective)
     total = sum(task.weight for task in tasks)
     shares = [f"{task.weight / total:.0%}" if total else "its share by size" for task in tasks]
-    learned = [LEARNS[task.objective.kind].format(o=task.objective) for task in tasks]
+    learned = [_learned(task.objective) for task in tasks]
     return "; ".join(
         f"{task.name} ({share}): {what}" for task, share, what in zip(tasks, shares, learned)
     )
+
+
+def _learned(objective: ObjectiveConfig) -> str:
+    return LEARNS[objective.kind].format(o=objective, unit=UNITS[objective.unit])
 
 
 def _model(config: RunConfig, described: Description) -> str:
@@ -90,7 +98,7 @@ def _work(config: RunConfig, train_tokens: int, window: int) -> str:
 
 def _rate(config: RunConfig) -> str:
     schedule = config.schedule
-    down = "" if schedule.kind == "constant" else f" down to {schedule.final:.0%}"
+    down = f" down to {schedule.final:.0%}" if schedule.kind in FALLING else ""
     return f"{config.optimizer.lr:g}, warmup {schedule.warmup}, {schedule.kind}{down}"
 
 

@@ -38,7 +38,15 @@ from ownlm.recipes.derive import derived
 from ownlm.recipes.material import Material, summary
 from ownlm.recipes.plan import plan, sketched
 from ownlm.recipes.samples import Sampler
-from ownlm.recipes.task import fresh_model, loader, objective_of, wanted, with_objective, writes
+from ownlm.recipes.task import (
+    fresh_model,
+    loader,
+    objective_of,
+    text_of_a_row,
+    wanted,
+    with_objective,
+    writes,
+)
 from ownlm.tokenization.tokenizer import Tokenizer
 from ownlm.training.config import Choices
 from ownlm.training.feed import micro_batches
@@ -92,13 +100,14 @@ def pretrain(config: RunConfig, *, resume: Resume = "no", allow_change: bool = F
     micro_batches(config.train.batch, config.train.micro_batch)  # refused before text is read
     config = with_objective(config)
     device = runtime.pick_device(config.device)
+    machine.require_cores(config.train, device)
     with (
         open_run(config.folder, resume=resume) as run,
         material.opened(config, begun=run.start is not None) as found,
     ):
         asked = config
         tokens, objective = found.data.train.tokens, objective_of(asked, found.tokenizer)
-        window = objective.window(asked.model.context)
+        window = text_of_a_row(objective, found.data.train, asked.model.context)
         config = derived(asked, found.tokenizer.vocab_size, tokens, window)
         run.agree(config.model_dump(mode="json"), allow_change=allow_change)
         run.agree_on(found.identity)

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from ownlm.data.loader import Loader
-from ownlm.data.shards import PreparedData
+from ownlm.data.shards import PreparedData, TokenStream
 from ownlm.errors import ConfigError
 from ownlm.inspection.architecture import sketch
 from ownlm.models.config import ModelConfig
@@ -14,8 +14,9 @@ from ownlm.models.load import build_any, decoder_start, hf_values
 from ownlm.models.model import PREFIX_LM, Model
 from ownlm.nn.stack import recompute
 from ownlm.objectives.make import FOR, make_objective, settled
-from ownlm.objectives.mixture import order
+from ownlm.objectives.mixture import Mixture, order
 from ownlm.objectives.objective import Objective
+from ownlm.objectives.room import require_room
 from ownlm.recipes.config import RunConfig
 from ownlm.recipes.mixed import mixture_of, settled_mixture
 from ownlm.recipes.needs import controls, data_for, kinds_of
@@ -37,6 +38,7 @@ def with_objective(config: RunConfig) -> RunConfig:
     if config.mixture.tasks:
         return config.with_values(settled_mixture(config, model.architecture), "the mixture")
     objective = settled(config.objective, model.architecture, config.model.family)
+    require_room(objective, config.model.context)
     values: dict[str, Any] = {"objective": objective.model_dump()}
     values["data"] = data_for(config.data, objective.kind)
     values["train"] = {"documents": config.train.documents or objective.kind == "seq2seq"}
@@ -70,6 +72,13 @@ def loader(config: RunConfig, data: PreparedData, objective: Objective) -> Loade
         partners=objective.partners,
         order=order(objective, data.train, length, train.seed),
     )
+
+
+def text_of_a_row(objective: Objective, stream: TokenStream, context: int) -> int:
+    """Tokens of text that a sequence is made from; of a mixture the mean of its tasks'."""
+    if isinstance(objective, Mixture):
+        return objective.reads(stream, context)
+    return objective.window(context)
 
 
 def fresh_model(config: RunConfig) -> nn.Module:

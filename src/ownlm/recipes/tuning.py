@@ -47,7 +47,7 @@ class FinetuneConfig(Config):
     """Folder of the run; empty: runs/ and task and model."""
     device: str = ""
     """cpu, cuda, mps; empty: the best there is."""
-    epochs: float = pydantic.Field(default=4.0, gt=0.0)
+    epochs: float = pydantic.Field(default=4.0, gt=0.0, le=1e6)
     """Passes over the training records that decide train.steps where that is 0."""
     evaluations: float = pydantic.Field(default=1.0, ge=0.0)
     """Evaluations a pass; 0: train.evaluate_every decides."""

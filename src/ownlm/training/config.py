@@ -48,9 +48,9 @@ class ScheduleConfig(Config):
 class TrainConfig(Config):
     """The loop: how much, how exactly, and how often it looks, saves and speaks."""
 
-    steps: int = Field(default=1000, ge=0)
+    steps: int = Field(default=1000, ge=0, le=1_000_000_000_000)
     """Updates of the parameters. 0: a recipe derives them from the amount of data."""
-    batch: int = Field(default=32, ge=1)
+    batch: int = Field(default=32, ge=1, le=1_048_576)
     """Sequences an update."""
     micro_batch: int = Field(default=0, ge=0)
     """Sequences in memory at once; must divide `batch`. 0: all of them. The result is the same."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ownlm import files
 from ownlm.errors import CheckpointError, ConfigError
-from ownlm.log import say, warn
+from ownlm.log import warn
 from ownlm.training import checkpoint
 from ownlm.training.changes import check_changes, check_identity
 from ownlm.training.checkpoint import State
@@ -73,12 +73,15 @@ def open_run(path: Path, *, resume: Resume = "no") -> Iterator[RunFolder]:
     """Take the folder of a run, for as long as the context lasts.
 
     resume: "no" begins, and refuses a folder that holds checkpoints; "yes" goes on from the
-    newest checkpoint; "auto" goes on from the newest one that is whole, and begins where there
-    is none. Raises DiskError (not writable), LockedError, ConfigError, CheckpointError.
+    newest checkpoint, and refuses a folder without one; "auto" goes on from the newest one that
+    is whole, and begins where there is none. Raises DiskError (not writable), LockedError,
+    ConfigError, CheckpointError.
     """
+    folder = path / "checkpoints"
+    if resume == "yes" and not folder.is_dir():
+        raise _no_run(path)  # before a folder is made that would look like a run
     files.require_writable(path)
     with RunLock(path):
-        folder = path / "checkpoints"
         files.sweep_folder(folder)
         files.recover_folder(path / "model")
         yield RunFolder(path, _start(folder, resume))
@@ -92,11 +95,19 @@ def _start(folder: Path, resume: Resume) -> State | None:
             where=str(folder.parent),
             next_command="--resume to go on with it, or another place with --out",
         )
+    if resume == "yes" and not found:
+        raise _no_run(folder.parent)
     if not found:
-        if resume == "yes":
-            say(f"{folder.parent}: no checkpoint yet, beginning at step 0")
         return None
     return _newest_whole(found) if resume == "auto" else _whole(found[-1])
+
+
+def _no_run(path: Path) -> ConfigError:
+    return ConfigError(
+        "holds no run to go on with: there is no checkpoint",
+        where=str(path),
+        next_command="--resume auto, which begins where there is none, or another --out",
+    )
 
 
 def _whole(folder: Path) -> State:
