@@ -18,6 +18,7 @@ TINY: dict[str, Any] = {
         "steps": 6, "batch": 4, "evaluate_every": 2, "save_every": 2, "log_every": 1, "threads": 1,
         "sample_every": 3,
     },
+    "optimizer": {"kind": "adamw", "lr": 0},
     "sample": {"tokens": 8},
 }  # fmt: skip
 

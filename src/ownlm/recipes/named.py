@@ -84,8 +84,8 @@ def llama_mini() -> RunConfig:
         data=DataConfig(),
         tokenizer=TokenizerConfig(kind="bpe", vocab_size=8192),
         model=ModelConfig(family="llama", layers=6, dim=256, heads=8, kv_heads=4, context=256),
-        optimizer=OptimizerConfig(lr=0.0),
-        schedule=ScheduleConfig(kind="cosine", warmup=50),
+        optimizer=OptimizerConfig(kind="muon", lr=LEARNERS["llama"].rate_of_mini),
+        schedule=ScheduleConfig(kind="cosine", warmup=100),
         train=TrainConfig(steps=0, batch=32, sample_every=500),
     )
 
