@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -134,22 +135,27 @@ def test_a_new_run_does_not_begin_over_an_old_one(run: Path) -> None:
     assert (run / "log.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_a_resume_without_a_checkpoint_is_refused(begun: bool, tmp_path: Path) -> None:
-    if begun:
-        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_resume_where_no_run_began_is_refused(exists: bool, tmp_path: Path) -> None:
+    """It would begin another one where somebody mistyped the name of a folder."""
+    if exists:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "notes.txt").write_text("mine")
     with (
         pytest.raises(ConfigError, match="no run to go on with") as caught,
         open_run(tmp_path / "run", resume="yes"),
     ):
         pass
     assert "--resume auto" in caught.value.next_command
-    assert (tmp_path / "run").exists() == begun
+    assert (tmp_path / "run").exists() == exists
 
 
-def test_auto_of_a_run_without_a_checkpoint_begins(tmp_path: Path, finished: Path) -> None:
+@pytest.mark.parametrize("resume", ["yes", "auto"])
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(
+    resume: Any, tmp_path: Path, finished: Path
+) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 0, "validation_loss": 9}\n{"step": 1}\n{"st')
-    assert tiny.train(tmp_path, resume="auto", **RUN).finished
+    assert tiny.train(tmp_path, resume=resume, **RUN).finished
     assert run_digest(tmp_path) == run_digest(finished)
     assert tiny.rows(tmp_path) == tiny.rows(finished)
 

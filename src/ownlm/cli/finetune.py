@@ -38,7 +38,7 @@ class Options:
     """YAML file with values of a run, such as the recipe.yaml of another one."""
     resume: Literal["no", "yes", "auto"] = "no"
     """Go on with the run in --out from its newest checkpoint. `--resume` alone means yes, which
-    refuses a folder without one; auto begins where there is none."""
+    refuses a folder without a run; auto begins where there is none."""
     allow_change: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """With --resume: accept values that differ from the run's and change its course."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ownlm import files
 from ownlm.errors import CheckpointError, ConfigError
-from ownlm.log import warn
+from ownlm.log import say, warn
 from ownlm.training import checkpoint
 from ownlm.training.changes import check_changes, check_identity
 from ownlm.training.checkpoint import State
@@ -18,6 +18,9 @@ from ownlm.training.config import Choices
 from ownlm.training.lock import RunLock
 
 Resume = Literal["no", "yes", "auto"]
+
+BEGUN = ("data", "recipe.yaml", "log.jsonl", "checkpoints")
+"""What a run leaves in its folder, in this order; one of them says that it began."""
 
 
 class RunFolder:
@@ -73,13 +76,17 @@ def open_run(path: Path, *, resume: Resume = "no") -> Iterator[RunFolder]:
     """Take the folder of a run, for as long as the context lasts.
 
     resume: "no" begins, and refuses a folder that holds checkpoints; "yes" goes on from the
-    newest checkpoint, and refuses a folder without one; "auto" goes on from the newest one that
-    is whole, and begins where there is none. Raises DiskError (not writable), LockedError,
-    ConfigError, CheckpointError.
+    newest checkpoint, or from step 0 where a run died before its first one, and refuses a
+    folder without a run; "auto" goes on from the newest one that is whole, and begins where
+    there is none. Raises DiskError (not writable), LockedError, ConfigError, CheckpointError.
     """
     folder = path / "checkpoints"
-    if resume == "yes" and not folder.is_dir():
-        raise _no_run(path)  # before a folder is made that would look like a run
+    if resume == "yes" and not any((path / name).exists() for name in BEGUN):
+        raise ConfigError(  # before a folder is made that would look like a run
+            "holds no run to go on with",
+            where=str(path),
+            next_command="--resume auto, which begins where there is none, or another --out",
+        )
     files.require_writable(path)
     with RunLock(path):
         files.sweep_folder(folder)
@@ -95,19 +102,11 @@ def _start(folder: Path, resume: Resume) -> State | None:
             where=str(folder.parent),
             next_command="--resume to go on with it, or another place with --out",
         )
-    if resume == "yes" and not found:
-        raise _no_run(folder.parent)
     if not found:
+        if resume == "yes":
+            say(f"{folder.parent}: no checkpoint yet, beginning at step 0")
         return None
     return _newest_whole(found) if resume == "auto" else _whole(found[-1])
-
-
-def _no_run(path: Path) -> ConfigError:
-    return ConfigError(
-        "holds no run to go on with: there is no checkpoint",
-        where=str(path),
-        next_command="--resume auto, which begins where there is none, or another --out",
-    )
 
 
 def _whole(folder: Path) -> State:
