@@ -26,7 +26,7 @@ PAIRS = {"masked_loss": 3.4, "pair_loss": 0.5, "pair_accuracy": 0.915}
         (
             HIDDEN | PAIRS | GUESS | {"bits_per_byte": None},
             {"hidden tokens right": "39.1%", "by frequency alone": "6.0%", "their loss": "3.4000",
-             "loss by frequency alone": "6.6000", "pairs right": "91.5%"},
+             "loss by frequency alone": "6.6000", "pairs right": "91.5%", "by chance": "50.0%"},
         ),
         (HIDDEN, {"hidden tokens right": "39.1%", "their loss": "3.9000"}),
         (

@@ -39,6 +39,7 @@ def _hidden(figures: Mapping[str, Any]) -> dict[str, str]:
         shown["loss by frequency alone"] = f"{figures['unigram_loss']:.4f}"
     if "pair_accuracy" in figures:
         shown["pairs right"] = f"{figures['pair_accuracy']:.1%}"
+        shown["by chance"] = "50.0%"  # half of the pairs are made wrong
     return shown
 
 
