@@ -19,6 +19,7 @@ TINY: dict[str, Any] = {
         "sample_every": 3,
     },
     "optimizer": {"kind": "adamw", "lr": 0},
+    "schedule": {"warmup": 50},
     "sample": {"tokens": 8},
 }  # fmt: skip
 
