@@ -20,7 +20,7 @@ def demo() -> RunConfig:
         data=DataConfig(validation=0.05),
         tokenizer=TokenizerConfig(kind="bpe", vocab_size=2048),
         model=ModelConfig(family="llama", layers=4, dim=256, heads=4, context=256, tied=True),
-        optimizer=OptimizerConfig(lr=2e-3),
+        optimizer=OptimizerConfig(kind="muon", lr=6e-3),
         schedule=ScheduleConfig(kind="cosine", warmup=40),
         train=TrainConfig(
             steps=700,
