@@ -2,8 +2,8 @@
 
     python benchmarks/profiling.py --shape gpt2
 
-Torch's profiler over a few whole updates of ownlm (forward, backward, clip, AdamW), a thread:
-the time that each operation takes itself, without what it calls, in groups.
+Torch's profiler over a few whole updates of ownlm (forward, backward, clip, AdamW): the time that
+each operation takes itself, without what it calls, in groups.
 """
 
 import argparse

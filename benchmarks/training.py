@@ -95,8 +95,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--nanogpt", default="", help="a nanoGPT checkout")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--updates", type=int, default=2, help="updates a turn; bert-real has 16")
-    parser.add_argument("--warm", type=int, default=2, help="updates before the first round")
+    parser.add_argument("--updates", type=int, default=2, help="updates a turn (bert-real: 16)")
+    parser.add_argument(
+        "--warm", type=int, default=2, help="updates before the first round (the same)"
+    )
     parser.add_argument("--threads", type=int, default=runtime.core_count())
     parser.add_argument("--text", default="", help="lines whose lengths bert-real has")
     parser.add_argument("--tokenizer", default="", help="what makes tokens of them")

@@ -70,7 +70,7 @@ def _runs(found: "Comparison") -> "Table":
         column.justify = "right"
     for name, group in found.experiments.items():
         for one in group:
-            cost = one.costs[max(one.costs)]
+            cost = one.costs[one.step]
             grid.add_row(
                 one.name,
                 f"{one.best(found.key):.4f}",

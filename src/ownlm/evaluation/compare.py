@@ -157,7 +157,7 @@ class Comparison:
                     "best": run.best(self.key),
                     "parameters": run.parameters,
                     "finished": run.finished,
-                    **run.costs[max(run.costs)],
+                    **run.costs[run.step],
                 }
                 for run in self.runs
             ],

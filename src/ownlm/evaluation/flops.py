@@ -3,7 +3,7 @@
 A weight that a token passes costs 6 FLOPs: 2 forward, 4 backward (Kaplan et al. 2020,
 arXiv:2001.08361, section 2.1). Tables that are looked up cost nothing, the matrix of logits costs
 where logits are computed. Left out: attention's products of tokens with tokens, and the second
-stream of XLNet.
+stream of XLNet. Of a mixture both sides of an encoder-decoder count as if they read all of it.
 """
 
 import functools

@@ -98,9 +98,10 @@ class Run:
     def curve(self, key: str, cost: str) -> Series:
         """Validation figures over what they had cost; between logged steps in proportion."""
         raw, logged = curves.series(self.rows, key), sorted(self.costs)
-        steps = [step for step in raw.steps if step <= logged[-1]]
-        spent = np.interp(steps, logged, [self.costs[step][cost] for step in logged])
-        return Series(spent.tolist(), raw.values[: len(steps)])
+        known = [(step, value) for step, value in zip(*raw, strict=True) if step <= self.step]
+        spent = [self.costs[step][cost] for step in logged]
+        places = np.interp([step for step, _ in known], logged, spent)
+        return Series(places.tolist(), [value for _, value in known])
 
     def best(self, key: str) -> float:
         """The lowest validation figure."""
